@@ -1,0 +1,32 @@
+//! What a transport promises: the seam, its conformance suite and its reference implementations.
+//!
+//! Four rules hold for every device:
+//!
+//! 1. It belongs to one reactor and is used by that reactor's thread only. What builds it ([`TransportFactory`]) is
+//!    `Send`; the device is not.
+//! 2. What it was given is its own until an event, or the `Err` of the call, gives it back. While hardware may touch a
+//!    range there is no safe handle to that range.
+//! 3. It never blocks and never spins: [`Device::prepare_to_wait`] says what to sleep on.
+//! 4. What it can do is data ([`Capabilities`]), never a question about its kind.
+
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod device;
+mod hub;
+mod in_process;
+mod link;
+mod remote_loopback;
+#[cfg(test)]
+mod stream_loopback;
+mod transport;
+
+pub use device::{Device, Wait};
+pub use in_process::InProcess;
+pub use link::{Address, CloseCause, Connect, LinkId, Peer};
+pub use remote_loopback::RemoteLoopback;
+pub use transport::{
+    BuildError, Capabilities, Landed, Message, Payload, PayloadPlacement, Setup, Transport, TransportEvent,
+    TransportFactory,
+};
