@@ -1,0 +1,171 @@
+//! Every key of the engine, what it is, and why its default is what it is. The sample file and docs/configuration.md
+//! say the same; tests compare the three.
+
+use super::{Config, variables};
+
+/// A key of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Table and name: `memory.bytes`.
+    pub name: &'static str,
+    /// What its values are: `size`, `duration`, …
+    pub kind: &'static str,
+    /// What it sets.
+    pub meaning: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+impl Key {
+    /// The table that it stands in.
+    pub fn table(&self) -> &'static str {
+        self.split().0
+    }
+
+    /// Its name in the table.
+    pub fn last(&self) -> &'static str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').expect("every key of the list stands in a table")
+    }
+
+    /// The variable that sets it: `SLUICE_MEMORY_BYTES`.
+    pub fn variable(&self) -> String {
+        variables::variable(self.name)
+    }
+}
+
+impl Config {
+    /// Every key of the engine, table by table. The transports' keys are their plug-ins' business.
+    pub fn keys() -> &'static [Key] {
+        KEYS
+    }
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "cluster.name",
+        kind: "text",
+        meaning: "The cluster; workers of another one are refused.",
+        reason: "One cluster needs no name; two that share a network do.",
+    },
+    Key {
+        name: "cluster.transport",
+        kind: "name of a transport",
+        meaning: "What carries bytes between workers. The same for the whole cluster; a job cannot choose another.",
+        reason: "Every machine has TCP.",
+    },
+    Key {
+        name: "memory.bytes",
+        kind: "size",
+        meaning: "Shuffle memory of a worker: a shuffle of any size runs in it. Mapped once, at start.",
+        reason: "Two thousand ends of tasks have their floor in it, and no machine misses it.",
+    },
+    Key {
+        name: "memory.buffer_bytes",
+        kind: "size, a power of two from 4KiB to 512KiB",
+        meaning: "The size of a buffer while there is enough memory; with less, smaller ones are used.",
+        reason: "As small as a disk still likes, as large as thousands of channels can afford.",
+    },
+    Key {
+        name: "memory.huge_pages",
+        kind: "`try` or `never`",
+        meaning: "Whether the kernel is asked to back the memory with huge pages.",
+        reason: "Registering and copying are cheaper with them, and nothing is lost where there are none.",
+    },
+    Key {
+        name: "shuffle.flush_interval",
+        kind: "duration, `0` or `off`",
+        meaning: "How long a record may wait in a buffer that is not full; 0 flushes with every call that writes.",
+        reason: "A tenth of what people call at once.",
+    },
+    Key {
+        name: "shuffle.hand_over_bytes",
+        kind: "size",
+        meaning: "How much a writer collects before it hands over to the reactor; never over a quarter of its memory.",
+        reason: "Below it the hand-over is the largest cost that the engine adds (docs/decisions/0001).",
+    },
+    Key {
+        name: "shuffle.writer_bytes_max",
+        kind: "size",
+        meaning: "The most that one writer takes of the memory.",
+        reason: "What a writer has on its way should stay in the cache; more only moves the wait (docs/decisions/0001).",
+    },
+    Key {
+        name: "shuffle.window_bytes_max",
+        kind: "size",
+        meaning: "The most that is set aside for one channel of a gate: its credit.",
+        reason: "Two hand-overs: one is under way while the other is read.",
+    },
+    Key {
+        name: "shuffle.record_bytes_max",
+        kind: "size",
+        meaning: "The longest record. Records may be longer than a buffer; a reader needs room for a whole one.",
+        reason: "Far over real records, far under what a corrupted length could ask for.",
+    },
+    Key {
+        name: "shuffle.partition_deadline",
+        kind: "duration",
+        meaning: "How long a consumer waits for a partition to appear before its channel fails.",
+        reason: "A producer that is being scheduled comes within seconds; later than this it was lost.",
+    },
+    Key {
+        name: "session.lanes",
+        kind: "number from 1 to 64",
+        meaning: "Parallel links to each peer.",
+        reason: "One reactor fills one link; more pay only where the network limits each connection.",
+    },
+    Key {
+        name: "session.heartbeat",
+        kind: "duration",
+        meaning: "Silence after which a worker says that it is alive. Two workers use the shorter of theirs.",
+        reason: "A fifth of `silence_max`: four may be lost or late.",
+    },
+    Key {
+        name: "session.silence_max",
+        kind: "duration, at least twice `heartbeat`",
+        meaning: "Silence after which a peer counts as gone. Two workers use the longer of theirs.",
+        reason: "Longer than a pause of a busy machine, short beside the work that is repeated.",
+    },
+    Key {
+        name: "session.control_window",
+        kind: "number from 8 to 65535",
+        meaning: "Messages that may be under way unacknowledged, in each direction. Two workers use the smaller of theirs.",
+        reason: "Covers a round trip at full rate; with its largest heads it is 4 MiB a link and direction.",
+    },
+    Key {
+        name: "session.head_bytes_max",
+        kind: "size, at least 8KiB",
+        meaning: "The longest head of a message. Two workers use the smaller of theirs.",
+        reason: "Room for a thousand grants, or some hundred small blocks, in one message.",
+    },
+    Key {
+        name: "session.body_bytes_max",
+        kind: "size, at least `memory.buffer_bytes`",
+        meaning: "The most payload of one message. Two workers use the smaller of theirs.",
+        reason: "Far over the 256 KiB from which a wake-up no longer shows.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::KEYS;
+    use crate::config::{ClusterConfig, MemoryConfig, SessionConfig, ShuffleConfig, fields};
+
+    #[test]
+    fn the_list_has_the_fields_of_the_tables_in_their_order() {
+        let tables = [
+            ("cluster", fields::of::<ClusterConfig>()),
+            ("memory", fields::of::<MemoryConfig>()),
+            ("shuffle", fields::of::<ShuffleConfig>()),
+            ("session", fields::of::<SessionConfig>()),
+        ];
+        let fields_of = |(table, fields): (&'static str, Option<&'static [&str]>)| {
+            fields.expect("a struct").iter().map(move |field| format!("{table}.{field}"))
+        };
+        let fields: Vec<String> = tables.into_iter().flat_map(fields_of).collect();
+        assert_eq!(KEYS.iter().map(|key| key.name).collect::<Vec<_>>(), fields);
+    }
+}

@@ -1,0 +1,43 @@
+//! The shuffle engine: partitions, gates, the reactor, and the services an engine embeds.
+//!
+//! A worker starts a [`ShuffleEnvironment`] with the transport that the cluster runs. Producing tasks write records
+//! through a [`PartitionWriter`]; consuming tasks read them through an [`InputGate`]. Tasks never do IO: they meet the
+//! [`Reactor`], which does, only in queues.
+
+#![forbid(unsafe_code)]
+
+mod block;
+mod clock;
+mod config;
+mod error;
+mod gate;
+mod mailbox;
+mod memory_need;
+mod partition;
+mod reactor;
+mod record;
+mod service;
+mod stats;
+mod sync;
+mod task;
+
+pub use block::Event;
+pub use clock::Clock;
+pub use config::{
+    ClusterConfig, Config, ConfigError, Key, MemoryConfig, Origin, Override, Period, SessionConfig, ShuffleConfig,
+    Size, Sources, process_environment,
+};
+pub use error::{CreateError, JobError, ReadError, StartError, WriteError};
+pub use gate::{ChannelLocation, Delivery, InputGate};
+pub use memory_need::MemoryNeed;
+pub use partition::{FlushInterval, PartitionWriter, PendingRecord, WriterStatistics};
+pub use reactor::Reactor;
+pub use record::{RecordBatch, RecordReader, RecordTooLong};
+pub use service::{
+    EnvironmentConfig, JobSpec, PartitionSpec, ProducerLocation, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment,
+    ShuffleMaster, TaskShape, Worker,
+};
+pub use sluice_memory::{Buffer, HugePages};
+pub use sluice_plugin::Address;
+pub use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, ReasonCode, SubpartitionIndex};
+pub use stats::Traffic;

@@ -1,0 +1,209 @@
+//! The loop that owns a worker's transport, links and timers, and serves its gates and partitions.
+//!
+//! `turn` is one pass: drain the mailbox, poll the transport, apply what happened, grant, transmit. It is driven by the
+//! reactor's own thread ([`Reactor::run`]) or by the thread that runs the tasks, which then parks in [`Reactor::park`].
+
+mod gates;
+mod links;
+mod serving;
+mod source;
+mod timers;
+mod traffic;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sluice_plugin::{PayloadPlacement, Transport, TransportEvent, Wait};
+use sluice_protocol::{NodeId, Time};
+
+use crate::clock::Clock;
+use crate::gate::GateId;
+use crate::mailbox::{Command, MailSlot, Mailbox};
+use crate::partition::PartitionManager;
+use crate::stats::Counters;
+use gates::ServedGate;
+use links::Links;
+use timers::Timers;
+
+/// What a reactor has to know of its worker.
+pub(crate) struct ReactorSettings {
+    pub(crate) node: NodeId,
+    pub(crate) lanes: u16,
+    pub(crate) partition_deadline: Duration,
+}
+
+/// Owns everything of a worker that does IO. Lives on one thread.
+pub struct Reactor {
+    settings: ReactorSettings,
+    clock: Clock,
+    mail: MailSlot,
+    mailbox: Mailbox,
+    transport: Box<dyn Transport>,
+    placement: PayloadPlacement,
+    events: Vec<TransportEvent>,
+    manager: Arc<PartitionManager>,
+    gates: HashMap<GateId, ServedGate>,
+    links: Links,
+    timers: Timers,
+    counters: Arc<Counters>,
+    stopping: bool,
+}
+
+impl Reactor {
+    pub(crate) fn new(
+        settings: ReactorSettings,
+        clock: Clock,
+        mail: MailSlot,
+        mailbox: Mailbox,
+        transport: Box<dyn Transport>,
+        manager: Arc<PartitionManager>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let placement = transport.capabilities().placement;
+        Self {
+            settings,
+            clock,
+            mail,
+            mailbox,
+            transport,
+            placement,
+            events: Vec::new(),
+            manager,
+            gates: HashMap::new(),
+            links: Links::default(),
+            timers: Timers::default(),
+            counters,
+            stopping: false,
+        }
+    }
+
+    /// Turns until the environment stops.
+    pub fn run(mut self) -> std::io::Result<()> {
+        loop {
+            let busy = self.turn();
+            if self.has_stopped() {
+                return Ok(());
+            }
+            if !busy {
+                self.park(None)?;
+            }
+        }
+    }
+
+    /// One pass. True if something was done: there may be more.
+    pub fn turn(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut busy = false;
+        while let Some(command) = self.mail.next() {
+            busy = true;
+            self.apply(now, command);
+        }
+        let mut events = std::mem::take(&mut self.events);
+        self.transport.poll(now, &mut events);
+        for event in events.drain(..) {
+            busy = true;
+            if self.handle_event(now, event) {
+                // A thousand grants or small blocks: the peer can work on the answer while this side reads on.
+                self.grant();
+                self.transmit(now);
+            }
+        }
+        self.events = events;
+        busy |= self.handle_timers(now);
+        self.grant();
+        busy |= self.transmit(now);
+        busy
+    }
+
+    /// Sleeps until a command, the transport, a timer or `at_most` ends it. Costs no CPU meanwhile.
+    pub fn park(&mut self, at_most: Option<Duration>) -> std::io::Result<()> {
+        let due = [self.timers.next(), self.links.next_timeout(), self.transport.poll_timeout()];
+        let due = due.into_iter().flatten().min();
+        let now = self.clock.now();
+        let timeout = match (due.map(|due| due.since(now)), at_most) {
+            (Some(due), Some(most)) => Some(due.min(most)),
+            (due, most) => due.or(most),
+        };
+        let result = self.sleep(timeout);
+        self.mail.awake();
+        result
+    }
+
+    fn sleep(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        // Armed before the last look: what comes between the look and the sleep rings the bell.
+        if !self.mail.fall_asleep() || timeout == Some(Duration::ZERO) {
+            return Ok(());
+        }
+        let bell = PollFd::from_borrowed_fd(self.mail.fd(), PollFlags::IN);
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let polled = match self.transport.prepare_to_wait()? {
+            Wait::Ready => return Ok(()),
+            Wait::Waker => poll(&mut [bell], timeout.as_ref()),
+            Wait::On(fd) => poll(&mut [bell, PollFd::from_borrowed_fd(fd, PollFlags::IN)], timeout.as_ref()),
+        };
+        match polled {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the environment was told to stop and the links are closed.
+    pub fn has_stopped(&self) -> bool {
+        self.stopping && self.links.is_empty()
+    }
+
+    fn apply(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Ready(channels) => {
+                for (link, channel) in channels {
+                    self.links.data_ready(link, channel);
+                }
+            }
+            Command::OpenGate { gate, inbox, memory, channels } => self.open_gate(gate, inbox, memory, channels),
+            Command::Subscribe { gate, channel, location } => self.subscribe(now, gate, channel, location),
+            Command::Consumed { gate, channel } => self.consumed(gate, channel),
+            Command::EventsTaken { gate, channel, events } => self.events_taken(gate, channel, events),
+            Command::GateMemory(gate) => self.links.dirty_gate(gate),
+            Command::CloseGate(gate) => self.close_gate(gate),
+            Command::Registered(partition) => self.serve_waiting(now, partition),
+            Command::Released(partition) => self.fail_waiting(partition),
+            Command::FlushLater(writer) => self.timers.flush_later(now, writer),
+            Command::Stop => self.stop(now),
+        }
+    }
+
+    fn handle_timers(&mut self, now: Time) -> bool {
+        let mut busy = self.timers.flush_due(now);
+        for waiting in self.timers.overdue(now) {
+            busy = true;
+            self.partition_overdue(&waiting);
+        }
+        for (link, violation) in self.links.handle_timeouts(now) {
+            busy = true;
+            self.links.violated(link, &violation);
+        }
+        busy
+    }
+
+    fn stop(&mut self, now: Time) {
+        self.stopping = true;
+        for gate in self.gates.values() {
+            gate.inbox.stop();
+        }
+        self.links.say_goodbye();
+        self.transmit(now);
+        for link in self.links.all() {
+            self.transport.close(link);
+        }
+    }
+
+    /// Where peers reach this worker.
+    pub(crate) fn address(&self) -> sluice_plugin::Address {
+        self.transport.address().clone()
+    }
+}

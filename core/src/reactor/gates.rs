@@ -1,0 +1,173 @@
+//! The gates that a reactor serves: channels find their links, memory becomes credit.
+
+use std::sync::Arc;
+
+use sluice_plugin::{Connect, LinkId, PayloadPlacement};
+use sluice_protocol::wire::Open;
+use sluice_protocol::{ChannelId, Lane, LinkEpoch, ReasonCode, SubpartitionIndex, Time};
+
+use super::Reactor;
+use super::links::{Route, Subscription};
+use crate::gate::{Arrived, ChannelLocation, GateCredit, GateId, GateMemory, Inbox};
+use crate::partition::Found;
+
+/// A gate and its memory.
+pub(super) struct ServedGate {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) credit: GateCredit,
+    /// Where each channel comes from, once it is open.
+    channels: Vec<Option<(LinkId, ChannelId)>>,
+}
+
+impl Reactor {
+    pub(super) fn open_gate(&mut self, gate: GateId, inbox: Arc<Inbox>, memory: GateMemory, channels: u32) {
+        let credit = GateCredit::new(gate, memory, channels, self.mailbox.clone());
+        self.gates.insert(gate, ServedGate { inbox, credit, channels: vec![None; channels as usize] });
+    }
+
+    pub(super) fn subscribe(&mut self, now: Time, gate: GateId, channel: u32, location: ChannelLocation) {
+        if location.node == self.settings.node {
+            return self.subscribe_here(now, gate, channel, &location);
+        }
+        // Which lane does not matter, but it has to spread the channels of one partition.
+        let lane = Lane((location.subpartition % u32::from(self.settings.lanes)) as u16);
+        match self.links.route(lane, Subscription { gate, channel, location }) {
+            Route::Open(link, subscription) => self.open_channel(link, subscription),
+            Route::Waits => {}
+            Route::Connect(subscription) => {
+                let connect = Connect {
+                    address: subscription.location.address.clone(),
+                    node: subscription.location.node,
+                    session: self.links.new_session(),
+                    epoch: LinkEpoch(1),
+                    lane,
+                };
+                let link = self.transport.connect(now, connect);
+                self.links.connecting(lane, link, subscription);
+            }
+        }
+    }
+
+    /// A partition of this worker: the gate takes from its queue, and no link is involved.
+    fn subscribe_here(&mut self, now: Time, gate: GateId, channel: u32, location: &ChannelLocation) {
+        let Some(served) = self.gates.get(&gate) else { return };
+        match self.manager.find(location.partition) {
+            Found::Here(partition) => {
+                served.inbox.set_local(channel, &partition, location.subpartition);
+                if let Err(failure) = partition.attach_local(location.subpartition, &served.inbox, channel) {
+                    served.inbox.fail_local(channel, failure.code, failure.text);
+                }
+            }
+            Found::Gone => {
+                let text = format!("{} is released", location.partition);
+                served.inbox.deliver(channel, Arrived::Failed { code: ReasonCode::PartitionGone, text: text.into() });
+            }
+            Found::Unknown => {
+                let deadline = now.after(self.settings.partition_deadline);
+                self.timers.wait_here(deadline, gate, channel, location.clone());
+            }
+        }
+    }
+
+    /// Asks for a subpartition on a link that is up.
+    pub(super) fn open_channel(&mut self, link: LinkId, subscription: Subscription) {
+        let hand_over = self.placement == PayloadPlacement::HandOver;
+        let Some(served) = self.gates.get_mut(&subscription.gate) else { return };
+        let Some(entry) = self.links.touch(link) else { return };
+        let deadline_ms = u32::try_from(self.settings.partition_deadline.as_millis()).unwrap_or(u32::MAX);
+        let channel = entry.session.open(Open {
+            partition: subscription.location.partition,
+            subpartition: SubpartitionIndex(subscription.location.subpartition),
+            first_sequence: 0,
+            granted: 0,
+            keep: if hand_over { u32::MAX } else { served.credit.keep() },
+            deadline_ms,
+        });
+        let index = subscription.channel;
+        served.channels[index as usize] = Some((link, channel));
+        served.credit.opened(index, link, channel, hand_over);
+        served.inbox.tell_at(index, served.credit.tell_at(index));
+        self.links.dirty_gate(subscription.gate);
+        if let Some(entry) = self.links.get(link) {
+            entry.incoming.insert(channel, subscription);
+        }
+    }
+
+    pub(super) fn consumed(&mut self, gate: GateId, channel: u32) {
+        let Some(served) = self.gates.get_mut(&gate) else { return };
+        let bytes = served.inbox.consumed(channel);
+        served.credit.consumed(channel, bytes);
+        self.links.dirty_gate(gate);
+    }
+
+    pub(super) fn events_taken(&mut self, gate: GateId, channel: u32, events: u32) {
+        let Some((link, id)) = self.gates.get(&gate).and_then(|served| served.channels[channel as usize]) else {
+            return;
+        };
+        if let Some(entry) = self.links.touch(link) {
+            for _ in 0..events {
+                entry.session.take_event(id);
+            }
+        }
+    }
+
+    /// The task has no more use for the gate: what is not read is cancelled.
+    pub(super) fn close_gate(&mut self, gate: GateId) {
+        let Some(served) = self.gates.remove(&gate) else { return };
+        self.timers.forget_gate(gate);
+        for (link, channel) in served.channels.into_iter().flatten() {
+            let Some(entry) = self.links.touch(link) else { continue };
+            // A channel that is over is no longer among the incoming ones.
+            if entry.incoming.remove(&channel).is_none() {
+                continue;
+            }
+            let unheard = entry.session.cancel(channel);
+            // Late frames of a stream are skipped, so its memory is free at once. Slots may still be written to.
+            if unheard || self.placement != PayloadPlacement::Remote {
+                drop(self.transport.forget_channel(link, channel));
+            }
+        }
+    }
+
+    /// A channel is over: its memory comes back.
+    pub(super) fn channel_over(&mut self, link: LinkId, channel: ChannelId, last: Option<Arrived>) {
+        if self.placement != PayloadPlacement::HandOver {
+            drop(self.transport.forget_channel(link, channel));
+        }
+        let Some(subscription) = self.links.get(link).and_then(|entry| entry.incoming.remove(&channel)) else { return };
+        let Some(served) = self.gates.get_mut(&subscription.gate) else { return };
+        served.credit.closed(subscription.channel);
+        served.channels[subscription.channel as usize] = None;
+        if let Some(last) = last {
+            served.inbox.deliver(subscription.channel, last);
+        }
+        self.links.dirty_gate(subscription.gate);
+    }
+
+    /// Turns free memory into credit.
+    pub(super) fn grant(&mut self) {
+        while let Some(gate) = self.links.next_dirty_gate() {
+            let Some(served) = self.gates.get_mut(&gate) else { continue };
+            if let Some(links) = served.credit.share_changed() {
+                let keep = served.credit.keep();
+                for (link, channel) in links {
+                    if let Some(entry) = self.links.touch(link) {
+                        entry.session.reclaim(channel, keep);
+                    }
+                }
+                for (index, _) in served.channels.iter().enumerate().filter(|(_, open)| open.is_some()) {
+                    served.inbox.tell_at(index as u32, served.credit.tell_at(index as u32));
+                }
+            }
+            while let Some(grant) = served.credit.next_grant() {
+                for buffer in grant.buffers {
+                    let slot = self.transport.post_receive(grant.link, grant.channel, buffer);
+                    debug_assert!(slot.is_none(), "slots come with the RDMA transport");
+                }
+                if let Some(entry) = self.links.touch(grant.link) {
+                    entry.session.grant(grant.channel, grant.bytes);
+                }
+            }
+        }
+    }
+}

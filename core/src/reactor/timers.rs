@@ -1,0 +1,116 @@
+//! What a reactor does later: flushes, and the deadlines of consumers that wait for a partition.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sluice_plugin::LinkId;
+use sluice_protocol::{ChannelId, PartitionId, Time};
+
+use crate::gate::{ChannelLocation, GateId};
+use crate::partition::{FlushOutcome, WriterEnd};
+
+/// A writer that was busy when its flush was due is asked again after this.
+const FLUSH_AGAIN: Duration = Duration::from_millis(1);
+
+/// Who waits for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Remote(LinkId, ChannelId),
+    Here(GateId, u32, Box<ChannelLocation>),
+}
+
+/// A consumer whose partition is not here yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) waiter: Waiter,
+    pub(super) partition: PartitionId,
+    pub(super) subpartition: u32,
+}
+
+/// Everything that has a time.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// In the order in which they are due; the number tells those of one moment apart.
+    flushes: BTreeMap<(Time, u64), WriterEnd>,
+    waiting: BTreeMap<(Time, u64), Waiting>,
+    count: u64,
+}
+
+impl Timers {
+    fn number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    pub(super) fn flush_later(&mut self, now: Time, writer: WriterEnd) {
+        if let Some(interval) = writer.interval() {
+            let number = self.number();
+            self.flushes.insert((now.after(interval), number), writer);
+        }
+    }
+
+    /// Flushes what is due. True if there was anything.
+    pub(super) fn flush_due(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(entry) = self.flushes.first_entry().filter(|entry| entry.key().0 <= now) {
+            let writer = entry.remove();
+            busy = true;
+            if writer.flush() == FlushOutcome::Again {
+                let number = self.number();
+                self.flushes.insert((now.after(FLUSH_AGAIN), number), writer);
+            }
+        }
+        busy
+    }
+
+    pub(super) fn wait_until(&mut self, deadline: Time, waiting: Waiting) {
+        let number = self.number();
+        self.waiting.insert((deadline, number), waiting);
+    }
+
+    /// Those whose time is over.
+    pub(super) fn overdue(&mut self, now: Time) -> Vec<Waiting> {
+        let later = self.waiting.split_off(&(Time(now.0 + 1), 0));
+        std::mem::replace(&mut self.waiting, later).into_values().collect()
+    }
+
+    /// Takes out those who wait for a partition.
+    pub(super) fn take_waiting(&mut self, partition: PartitionId) -> Vec<Waiting> {
+        let mut taken = Vec::new();
+        self.waiting.retain(|_, waiting| {
+            let mine = waiting.partition == partition;
+            if mine {
+                taken.push(waiting.clone());
+            }
+            !mine
+        });
+        taken
+    }
+
+    /// A channel of this worker waits for a partition of this worker.
+    pub(super) fn wait_here(&mut self, deadline: Time, gate: GateId, channel: u32, location: ChannelLocation) {
+        let (partition, subpartition) = (location.partition, location.subpartition);
+        let waiter = Waiter::Here(gate, channel, Box::new(location));
+        self.wait_until(deadline, Waiting { waiter, partition, subpartition });
+    }
+
+    /// The channel, or all of a link if there is none, waits no more.
+    pub(super) fn forget(&mut self, link: LinkId, channel: Option<ChannelId>) {
+        self.waiting.retain(|_, waiting| match waiting.waiter {
+            Waiter::Remote(other, waits) => other != link || channel.is_some_and(|channel| channel != waits),
+            Waiter::Here(..) => true,
+        });
+    }
+
+    /// The gate waits no more.
+    pub(super) fn forget_gate(&mut self, gate: GateId) {
+        self.waiting.retain(|_, waiting| !matches!(waiting.waiter, Waiter::Here(waits, ..) if waits == gate));
+    }
+
+    /// When the next thing is due.
+    pub(super) fn next(&self) -> Option<Time> {
+        let flush = self.flushes.first_key_value().map(|((time, _), _)| *time);
+        let waiting = self.waiting.first_key_value().map(|((time, _), _)| *time);
+        flush.into_iter().chain(waiting).min()
+    }
+}
