@@ -1,0 +1,149 @@
+//! The command line of `sluice-perf`.
+mod ceiling;
+mod input;
+mod shuffle;
+
+use clap::{Parser, Subcommand};
+
+pub use ceiling::CeilingArgs;
+pub use input::{Generate, InputArgs, Misplaced};
+pub use shuffle::{SettingError, ShuffleArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  sluice-perf
+      TPC-H lineitem at scale factor 1 between two processes, verified and measured
+  sluice-perf --placement split --generate random --record-bytes 16KiB --bytes 20GB
+      every byte over the socket: how fast can it be?
+  sluice-perf --workers 4 --producers 16 --consumers 16 --memory 8MiB
+      many channels in little memory
+  sluice-perf --input orders.csv --key customer --output parts --workers 1 --consumers 8
+      a file repartitioned into eight: parts/part-00000 and so on
+  sluice-perf ceiling
+      what this machine can do at best
+
+Exit status: 0 verified; 1 a mismatch or a failed run; 2 wrong usage.";
+
+/// Runs a real shuffle between processes, verifies every byte, and measures it against what the machine can do.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// `shuffle` if absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The options of `shuffle`, which may go without its name.
+    #[command(flatten)]
+    pub shuffle: ShuffleArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shuffle records between workers, verify and measure (the default)
+    #[command(after_help = EXAMPLES)]
+    Shuffle(Box<ShuffleArgs>),
+    /// Measure what this machine can do at best: plain stream, bare pipeline, memcpy
+    Ceiling(Box<CeilingArgs>),
+    /// A process that `shuffle` starts
+    #[command(hide = true)]
+    ShuffleWorker,
+    /// A process that `ceiling` starts
+    #[command(hide = true)]
+    CeilingWorker,
+}
+
+impl Cli {
+    /// What was asked for, with the default filled in.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Shuffle(Box::new(self.shuffle)))
+    }
+}
+
+/// The scenario of a command line, for tests that need some scenario.
+#[cfg(test)]
+pub(crate) fn scenario_of(words: &[&str]) -> crate::scenario::Scenario {
+    match Cli::try_parse_from(words).unwrap().into_command() {
+        Command::Shuffle(shuffle) => shuffle.scenario().unwrap(),
+        other => panic!("{other:?} is no shuffle"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::{
+        input::{InputSpec, Key},
+        scenario::{Engine, Placement, Transport},
+        units::FlushInterval,
+    };
+
+    fn refusal(line: &str) -> String {
+        match Cli::try_parse_from(line.split(' ')) {
+            Err(error) => error.to_string(),
+            Ok(cli) => match cli.into_command() {
+                Command::Shuffle(shuffle) => shuffle.scenario().unwrap_err().to_string(),
+                other => panic!("{other:?} is no shuffle"),
+            },
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shuffle_is_the_default_with_and_without_options() {
+        assert_eq!(scenario_of(&["sluice-perf"]), scenario_of(&["sluice-perf", "shuffle"]));
+        let three = scenario_of(&["sluice-perf", "--workers", "3"]);
+        assert_eq!(three, scenario_of(&["sluice-perf", "shuffle", "--workers", "3"]));
+        assert_eq!(three.workers, 3);
+    }
+
+    #[test]
+    fn the_default_is_lineitem_between_two_processes() {
+        let scenario = scenario_of(&["sluice-perf"]);
+        assert_eq!(scenario.input, InputSpec::Lineitem { scale_factor: 1.0 });
+        assert_eq!((scenario.workers, scenario.memory_bytes), (2, 64 << 20));
+        assert_eq!((scenario.transport, scenario.placement), (Transport::Tcp, Placement::Spread));
+    }
+
+    #[test]
+    fn every_setting_of_the_engine_can_be_given() {
+        let line = "sluice-perf --transport in-process --engine io_uring --memory 8MiB --buffer-size 16KiB \
+                    --flush-interval 5ms --lanes 2 --placement split --output out";
+        let scenario = scenario_of(&line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!((scenario.transport, scenario.engine), (Transport::InProcess, Engine::IoUring));
+        assert_eq!((scenario.memory_bytes, scenario.buffer_bytes), (8 << 20, Some(16 << 10)));
+        assert_eq!(scenario.flush_interval, Some(FlushInterval::Every(Duration::from_millis(5))));
+        assert_eq!((scenario.lanes, scenario.output), (Some(2), Some("out".into())));
+    }
+
+    #[test]
+    fn several_files_and_a_key_make_a_file_input() {
+        let scenario = scenario_of(&["sluice-perf", "--input", "a.csv", "b.csv", "--key", "2", "--header"]);
+        let paths = vec!["a.csv".into(), "b.csv".into()];
+        assert_eq!(scenario.input, InputSpec::Files { paths, key: Some(Key::Column(2)), header: true });
+    }
+
+    #[test]
+    fn what_belongs_to_another_input_is_refused_and_not_ignored() {
+        assert!(refusal("x --record-bytes 100").contains("--generate random"));
+        assert!(refusal("x --generate random --scale-factor 2").contains("--generate lineitem"));
+        assert!(refusal("x --input a.csv --skew 1").contains("--generate random"));
+        assert!(refusal("x --input a.csv --generate random").contains("cannot be used with"));
+        assert!(refusal("x --key 2").contains("--input"));
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        assert!(refusal("x --placement split --workers 1").contains("at least two workers"));
+        assert!(refusal("x --memory much").contains("--memory"));
+        assert!(refusal("x --transport rdma").contains("in-process"));
+        assert!(refusal("x --flush-interval soon").contains("10ms"));
+    }
+}

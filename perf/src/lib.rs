@@ -1,0 +1,27 @@
+//! The harness: runs a real shuffle, verifies every byte, and measures it against the ceilings of the same run.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`cli`] | the command line of `sluice-perf` |
+//! | [`scenario`] | the command line, checked: what one run shuffles, and how |
+//! | [`input`] | where records come from, and the consumer each is for |
+//! | [`digest`] | what proves that nothing was lost, doubled or reordered |
+//! | [`ceiling`] | what this machine can do at best, measured in the same run |
+//! | [`shuffle`] | the subcommand that shuffles: workers, and a coordinator that compares |
+//! | [`survey`] | the subcommand that measures the ceilings alone |
+//! | [`report`] | the figures, as JSON and as text |
+//! | [`host`] | the machine and this process as the kernel sees them |
+//! | [`units`] | flush intervals and figures as people write and read them |
+
+#![forbid(unsafe_code)]
+
+pub mod ceiling;
+pub mod cli;
+pub mod digest;
+pub mod host;
+pub mod input;
+pub mod report;
+pub mod scenario;
+pub mod shuffle;
+pub mod survey;
+pub mod units;

@@ -1,0 +1,207 @@
+//! The command line, checked: what one run shuffles, and how. Plain data, so that worker processes
+//! can be told, and the report repeats it.
+use std::{ops::Range, path::PathBuf};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::{input::InputSpec, units::FlushInterval};
+
+/// Everything a run depends on but the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// Processes, or threads of one process if the transport is in-process.
+    pub workers: u32,
+    /// Producers in each worker that produces.
+    pub producers_per_worker: u32,
+    /// Consumers in each worker that consumes.
+    pub consumers_per_worker: u32,
+    /// Which workers do which.
+    pub placement: Placement,
+    /// What carries the bytes between workers.
+    pub transport: Transport,
+    /// What does the IO of that transport.
+    pub engine: Engine,
+    /// For the buffers of each worker.
+    pub memory_bytes: u64,
+    /// The engine's choice if absent.
+    pub buffer_bytes: Option<u64>,
+    /// The engine's choice if absent.
+    pub flush_interval: Option<FlushInterval>,
+    /// Connections for each pair of workers; the engine's choice if absent.
+    pub lanes: Option<u32>,
+    /// The records.
+    pub input: InputSpec,
+    /// Where each consumer's records are written, if they are.
+    pub output: Option<PathBuf>,
+}
+
+/// Where producers and consumers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// Each worker has both, so some channels are local
+    Spread,
+    /// The first half of the workers produces and the others consume, so every byte crosses the transport
+    Split,
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Worker processes, connected over the loopback interface
+    Tcp,
+    /// Threads of one process, which hand buffers over
+    InProcess,
+}
+
+/// What does the IO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// io_uring where the kernel allows it, epoll otherwise
+    Auto,
+    /// io_uring or an error
+    #[value(name = "io_uring")]
+    IoUring,
+    /// epoll, also where io_uring would work
+    Epoll,
+}
+
+/// Settings that no run can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// There is nothing to shuffle between.
+    #[error("--{0} is 0: at least one is needed")]
+    Zero(&'static str),
+    /// One worker has no half.
+    #[error(
+        "--placement split needs at least two workers, and there is 1: the first half produces, the others consume"
+    )]
+    NothingToSplit,
+    /// More tasks than ids.
+    #[error("{workers} workers with {each} {tasks} each are more than can be numbered (4 294 967 295)")]
+    TooMany {
+        /// How many workers.
+        workers: u32,
+        /// How many in each.
+        each: u32,
+        /// Producers or consumers.
+        tasks: &'static str,
+    },
+}
+
+impl Scenario {
+    /// Refuses what cannot run, before any process starts.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let counts = [
+            ("workers", self.workers),
+            ("producers", self.producers_per_worker),
+            ("consumers", self.consumers_per_worker),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(ScenarioError::Zero(name));
+        }
+        if self.placement == Placement::Split && self.workers < 2 {
+            return Err(ScenarioError::NothingToSplit);
+        }
+        for (tasks, each) in [("producers", self.producers_per_worker), ("consumers", self.consumers_per_worker)] {
+            let workers = self.workers;
+            workers.checked_mul(each).ok_or(ScenarioError::TooMany { workers, each, tasks })?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of the producers that a worker has, out of those of all workers.
+    pub fn producers_of(&self, worker: u32) -> Range<u32> {
+        tasks_of(worker, 0..self.consuming_from_or(self.workers), self.producers_per_worker)
+    }
+
+    /// The numbers of the consumers that a worker has, out of those of all workers.
+    pub fn consumers_of(&self, worker: u32) -> Range<u32> {
+        tasks_of(worker, self.consuming_from_or(0)..self.workers, self.consumers_per_worker)
+    }
+
+    /// How many producers there are in all workers.
+    pub fn producers(&self) -> u32 {
+        self.consuming_from_or(self.workers) * self.producers_per_worker
+    }
+
+    /// How many consumers there are in all workers.
+    pub fn consumers(&self) -> u32 {
+        (self.workers - self.consuming_from_or(0)) * self.consumers_per_worker
+    }
+
+    /// The first worker that only consumes, where there is such.
+    fn consuming_from_or(&self, spread: u32) -> u32 {
+        match self.placement {
+            Placement::Spread => spread,
+            Placement::Split => self.workers / 2,
+        }
+    }
+}
+
+/// The tasks of one of the workers that have such tasks at all.
+fn tasks_of(worker: u32, workers: Range<u32>, each: u32) -> Range<u32> {
+    if !workers.contains(&worker) {
+        return 0..0;
+    }
+    let first = (worker - workers.start) * each;
+    first..first + each
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(workers: u32, placement: Placement) -> Scenario {
+        Scenario {
+            workers,
+            producers_per_worker: 3,
+            consumers_per_worker: 2,
+            placement,
+            transport: Transport::Tcp,
+            engine: Engine::Auto,
+            memory_bytes: 64 << 20,
+            buffer_bytes: None,
+            flush_interval: Some("10ms".parse().unwrap()),
+            lanes: None,
+            input: InputSpec::Lineitem { scale_factor: 1.0 },
+            output: None,
+        }
+    }
+
+    #[test]
+    fn spread_workers_have_producers_and_consumers() {
+        let scenario = scenario(2, Placement::Spread);
+        assert_eq!((scenario.producers(), scenario.consumers()), (6, 4));
+        assert_eq!((scenario.producers_of(1), scenario.consumers_of(1)), (3..6, 2..4));
+    }
+
+    #[test]
+    fn split_workers_have_one_or_the_other() {
+        let scenario = scenario(3, Placement::Split);
+        assert_eq!((scenario.producers(), scenario.consumers()), (3, 4));
+        assert_eq!((scenario.producers_of(0), scenario.consumers_of(0)), (0..3, 0..0));
+        assert_eq!((scenario.producers_of(2), scenario.consumers_of(2)), (0..0, 2..4));
+    }
+
+    #[test]
+    fn impossible_counts_are_refused() {
+        let mut impossible = scenario(1, Placement::Split);
+        assert_eq!(impossible.check(), Err(ScenarioError::NothingToSplit));
+        impossible.workers = 0;
+        assert_eq!(impossible.check(), Err(ScenarioError::Zero("workers")));
+        impossible.workers = u32::MAX;
+        assert!(matches!(impossible.check(), Err(ScenarioError::TooMany { tasks: "producers", .. })));
+    }
+
+    #[test]
+    fn a_scenario_reaches_a_worker_unchanged() {
+        let told = scenario(2, Placement::Spread);
+        let json = serde_json::to_string(&told).unwrap();
+        assert!(json.contains(r#""flush_interval":"10ms""#), "{json}");
+        assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), told);
+    }
+}

@@ -1,0 +1,124 @@
+//! Runs tasks and a reactor on one thread, in turns: no hand-over between threads, no wake-up for each block.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use sluice_core::Reactor;
+
+/// How long a thread with nothing to do looks again and again before it sleeps. A wake-up from sleep costs the peer's
+/// thread some 8 µs and comes 16–36 µs later (docs/decisions/0001), so the next message often comes first.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
+
+/// A task: ends with what it did or with why it failed.
+pub(super) type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Tasks that can go on, once each.
+struct RunQueue {
+    ready: Mutex<VecDeque<usize>>,
+    reactor: Waker,
+}
+
+struct TaskWaker {
+    task: usize,
+    queued: AtomicBool,
+    queue: Arc<RunQueue>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).push_back(self.task);
+            self.queue.reactor.wake_by_ref();
+        }
+    }
+}
+
+/// One thread's tasks.
+pub(super) struct Executor<'a, T> {
+    reactor: &'a mut Reactor,
+    queue: Arc<RunQueue>,
+    tasks: Vec<Option<Task<'a, T>>>,
+    wakers: Vec<Arc<TaskWaker>>,
+    /// Whether looking again has paid lately.
+    eager: bool,
+}
+
+impl<'a, T> Executor<'a, T> {
+    /// `waker` wakes the reactor when it sleeps.
+    pub(super) fn new(reactor: &'a mut Reactor, waker: Waker, tasks: Vec<Task<'a, T>>) -> Self {
+        let queue = Arc::new(RunQueue { ready: Mutex::new((0..tasks.len()).collect()), reactor: waker });
+        let waker = |task| Arc::new(TaskWaker { task, queued: AtomicBool::new(true), queue: Arc::clone(&queue) });
+        let wakers = (0..tasks.len()).map(waker).collect();
+        Self { reactor, queue, tasks: tasks.into_iter().map(Some).collect(), wakers, eager: true }
+    }
+
+    /// Runs until `until` says so; shows each task's result.
+    pub(super) fn run(&mut self, mut until: impl FnMut() -> bool, mut ended: impl FnMut(T)) -> io::Result<()> {
+        while !until() {
+            let ran = self.run_task(&mut ended);
+            let turned = self.reactor.turn();
+            if !ran && !turned {
+                self.rest()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_task(&self) -> Option<usize> {
+        self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn run_task(&mut self, ended: &mut impl FnMut(T)) -> bool {
+        let Some(index) = self.next_task() else { return false };
+        let wake = &self.wakers[index];
+        wake.queued.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(wake));
+        if let Some(task) = &mut self.tasks[index]
+            && let Poll::Ready(result) = task.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            self.tasks[index] = None;
+            ended(result);
+        }
+        true
+    }
+
+    /// Looks for a while if that has paid lately, then sleeps.
+    fn rest(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        if self.eager {
+            while began.elapsed() < LOOK_AGAIN {
+                std::hint::spin_loop();
+                if self.reactor.turn() {
+                    return Ok(());
+                }
+            }
+        }
+        self.reactor.park(None)?;
+        // What came soon after would have been found by looking on; what came late would not.
+        self.eager = began.elapsed() < 4 * LOOK_AGAIN;
+        Ok(())
+    }
+}
+
+/// Lets the other tasks and the reactor have their turn.
+pub(super) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

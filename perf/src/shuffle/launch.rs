@@ -1,0 +1,97 @@
+//! Starts workers: processes of this program, or threads of it.
+
+use std::env;
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use sluice_plugin::InProcess;
+
+use super::worker;
+use crate::scenario::{Scenario, Transport};
+
+/// The subcommand that runs a worker process.
+pub(crate) const SUBCOMMAND: &str = "shuffle-worker";
+
+/// The coordinator's ends of a worker's pipes, and the worker.
+pub(super) struct Worker {
+    pub(super) orders: Box<dyn Write + Send>,
+    /// Taken by the thread that listens.
+    pub(super) answers: Option<BufReader<Box<dyn Read + Send>>>,
+    body: Body,
+}
+
+enum Body {
+    Process(Child),
+    Thread(Option<JoinHandle<io::Result<()>>>),
+}
+
+/// One worker for each that the scenario asks for.
+pub(super) fn launch(scenario: &Scenario) -> io::Result<Vec<Worker>> {
+    let hub = Arc::new(InProcess::new());
+    let start = |_| match scenario.transport {
+        Transport::Tcp => process(),
+        Transport::InProcess => thread(&hub),
+    };
+    (0..scenario.workers).map(start).collect()
+}
+
+fn process() -> io::Result<Worker> {
+    let mut command = Command::new(env::current_exe()?);
+    let mut child = command.arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let orders = Box::new(child.stdin.take().expect("standard input was asked to be a pipe"));
+    let answers: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("standard output was asked to be a pipe"));
+    Ok(Worker { orders, answers: Some(BufReader::new(answers)), body: Body::Process(child) })
+}
+
+fn thread(hub: &Arc<InProcess>) -> io::Result<Worker> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let hub = Arc::clone(hub);
+    let handle = std::thread::Builder::new().name("worker".into()).spawn(move || {
+        let orders = BufReader::new(theirs.try_clone()?);
+        worker::serve(orders, theirs, Some(&hub))
+    })?;
+    let answers: Box<dyn Read + Send> = Box::new(ours.try_clone()?);
+    Ok(Worker { orders: Box::new(ours), answers: Some(BufReader::new(answers)), body: Body::Thread(Some(handle)) })
+}
+
+impl Worker {
+    /// How a worker that said nothing more has ended.
+    pub(super) fn epitaph(&mut self) -> String {
+        match &mut self.body {
+            Body::Process(child) => match child.wait() {
+                Ok(status) => format!("its process ended: {status}"),
+                Err(error) => format!("its process is gone: {error}"),
+            },
+            Body::Thread(handle) => match handle.take().map(JoinHandle::join) {
+                Some(Ok(Err(error))) => format!("its thread ended: {error}"),
+                Some(Err(_)) => "its thread panicked".into(),
+                Some(Ok(Ok(()))) | None => "its thread ended".into(),
+            },
+        }
+    }
+
+    /// The id of its process, if it is one.
+    pub(super) fn process_id(&self) -> Option<u32> {
+        match &self.body {
+            Body::Process(child) => Some(child.id()),
+            Body::Thread(_) => None,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Closing its orders is the order to end; a process that does not obey is ended.
+        self.orders = Box::new(io::sink());
+        match &mut self.body {
+            Body::Process(child) => {
+                let _: io::Result<()> = child.kill();
+                let _ = child.wait();
+            }
+            Body::Thread(_) => {}
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! One worker: its environment, its tasks, its reactor, on one thread.
+
+use std::io::{self, BufRead, Write};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+use sluice_core::{
+    Address, EnvironmentConfig, FlushInterval, Incarnation, JobId, JobSpec, NodeId, PartitionId, PartitionSpec,
+    ProducerLocation, Reactor, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster,
+};
+use sluice_plugin::InProcess;
+
+use super::consume::consume;
+use super::control::{Answer, Done, Location, Order, hear, tell, tell_digests};
+use super::executor::{Executor, Task};
+use super::output::Output;
+use super::produce::{Produced, produce};
+use super::transport::Chosen;
+use crate::digest::Digest;
+use crate::host;
+use crate::input::Input;
+use crate::scenario::Scenario;
+use crate::units;
+
+const JOB: JobId = JobId(1);
+/// How often a worker says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// A worker process: orders on standard input, answers on standard output.
+pub fn run_as_process() -> io::Result<()> {
+    serve(io::BufReader::new(io::stdin()), io::stdout(), None)
+}
+
+/// Obeys until it is told to stop or its coordinator is gone.
+pub(super) fn serve<R, W>(mut orders: R, answers: W, hub: Option<&Arc<InProcess>>) -> io::Result<()>
+where
+    R: BufRead + Send,
+    W: Write + Send,
+{
+    let Some(Order::Prepare { worker, scenario }) = hear(&mut orders)? else { return Ok(()) };
+    let answers = Mutex::new(answers);
+    let say = |answer: &Answer| tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), answer);
+    match prepare(worker, &scenario, hub) {
+        Err(error) => say(&Answer::Failed { error }),
+        Ok(mut prepared) => {
+            say(&Answer::Ready {
+                location: prepared.location(),
+                engine: prepared.transport.engine(),
+                bytes_estimate: prepared.input.as_ref().map_or(0, Input::bytes_estimate),
+            })?;
+            let Some(Order::Go { workers }) = hear(&mut orders)? else { return Ok(()) };
+            shuffle(&mut prepared, &scenario, worker, &workers, orders, &answers)
+        }
+    }
+}
+
+/// A worker that is ready to go.
+struct Prepared {
+    environment: ShuffleEnvironment,
+    reactor: Reactor,
+    input: Option<Input>,
+    transport: Chosen,
+}
+
+impl Prepared {
+    fn location(&self) -> Location {
+        let ProducerLocation { incarnation, address, .. } = self.environment.location();
+        Location { incarnation: incarnation.0, address: address.0 }
+    }
+}
+
+fn prepare(worker: u32, scenario: &Scenario, hub: Option<&Arc<InProcess>>) -> Result<Prepared, String> {
+    let transport = Chosen::of(scenario, hub);
+    // The text that TPC-H comments are cut from takes 300 MiB: only where there are producers.
+    let input = match scenario.producers_of(worker).is_empty() {
+        true => None,
+        false => Some(
+            Input::prepare(&scenario.input, scenario.producers(), scenario.consumers()).map_err(|e| e.to_string())?,
+        ),
+    };
+    let config = environment_config(worker, scenario);
+    let started = ShuffleEnvironment::start(config, Arc::clone(&transport.factory), ReactorDrive::Caller);
+    let started = started.map_err(|error| error.to_string())?;
+    let reactor = started.reactor.expect("this thread asked to drive it");
+    Ok(Prepared { environment: started.environment, reactor, input, transport })
+}
+
+fn environment_config(worker: u32, scenario: &Scenario) -> EnvironmentConfig {
+    let defaults = EnvironmentConfig::default();
+    // Another run on this machine is another incarnation.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let incarnation = since.as_nanos() as u64 ^ u64::from(process::id()).rotate_left(48);
+    EnvironmentConfig {
+        cluster: "sluice-perf".into(),
+        node: NodeId(worker.into()),
+        incarnation: Incarnation(incarnation),
+        memory_bytes: scenario.memory_bytes as usize,
+        buffer_bytes: scenario.buffer_bytes.map_or(defaults.buffer_bytes, |bytes| bytes as usize),
+        flush: scenario.flush_interval.map_or(defaults.flush, |interval| match interval {
+            units::FlushInterval::Every(Duration::ZERO) => FlushInterval::Always,
+            units::FlushInterval::Every(interval) => FlushInterval::After(interval),
+            units::FlushInterval::Off => FlushInterval::Off,
+        }),
+        lanes: scenario.lanes.map_or(defaults.lanes, |lanes| lanes as u16),
+        ..defaults
+    }
+}
+
+/// What a task brings home.
+enum Outcome {
+    Produced(u32, Result<Produced, String>),
+    Consumed(u32, Result<Vec<Digest>, String>),
+}
+
+fn shuffle<R, W>(
+    prepared: &mut Prepared,
+    scenario: &Scenario,
+    worker: u32,
+    workers: &[Location],
+    mut orders: R,
+    answers: &Mutex<W>,
+) -> io::Result<()>
+where
+    R: BufRead + Send,
+    W: Write + Send,
+{
+    let say = |answer: &Answer| tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), answer);
+    let (written, read) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (stop, through) = (AtomicBool::new(false), AtomicBool::new(false));
+    let waker = prepared.environment.waker();
+    std::thread::scope(|scope| {
+        let started = monotone_nanos();
+        let cpu = host::cpu_time();
+        let Prepared { environment, reactor, input, .. } = prepared;
+        let input = input.as_ref();
+        let tasks = match tasks(environment, input, scenario, worker, workers, &written, &read) {
+            Ok(tasks) => tasks,
+            Err(error) => return say(&Answer::Failed { error }),
+        };
+        let mut left = tasks.len();
+        // Orders come while the thread shuffles; the only one is to stop, and so is the coordinator's end.
+        let (stop, through) = (&stop, &through);
+        {
+            let waker = waker.clone();
+            scope.spawn(move || {
+                let _ = hear::<Order>(&mut orders);
+                stop.store(true, Ordering::Release);
+                waker.wake();
+            });
+        }
+        {
+            let (written, read) = (&written, &read);
+            scope.spawn(move || {
+                while !through.load(Ordering::Acquire) {
+                    let progress = Answer::Progress {
+                        written: written.load(Ordering::Relaxed),
+                        read: read.load(Ordering::Relaxed),
+                    };
+                    if tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), &progress).is_err() {
+                        return;
+                    }
+                    std::thread::park_timeout(PROGRESS_EVERY);
+                }
+            })
+        };
+        let mut tally = Tally::new(scenario, worker);
+        let mut executor = Executor::new(reactor, waker, tasks);
+        let mut reported = false;
+        let result = executor.run(
+            || stop.load(Ordering::Acquire),
+            |outcome| {
+                if reported {
+                    return;
+                }
+                left -= 1;
+                if let Err(error) = tally.take(outcome) {
+                    reported = true;
+                    let _ = say(&Answer::Failed { error });
+                } else if left == 0 {
+                    through.store(true, Ordering::Release);
+                    let done = tally.done(started, monotone_nanos(), (host::cpu_time() - cpu).as_secs_f64());
+                    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _ = tell(&mut *answers, &Answer::Done(Box::new(done)));
+                    let _ = tell_digests(&mut *answers, &tally.sent);
+                    let _ = tell_digests(&mut *answers, &tally.received);
+                }
+            },
+        );
+        through.store(true, Ordering::Release);
+        result
+    })
+}
+
+/// The tasks of this worker: writers and gates first, all of them, so that each knows its share of the memory.
+fn tasks<'a>(
+    environment: &'a ShuffleEnvironment,
+    input: Option<&'a Input>,
+    scenario: &Scenario,
+    worker: u32,
+    workers: &[Location],
+    written: &'a AtomicU64,
+    read: &'a AtomicU64,
+) -> Result<Vec<Task<'a, Outcome>>, String> {
+    let descriptors = describe(scenario, workers)?;
+    let record_bytes_max = EnvironmentConfig::default().record_bytes_max;
+    let mut tasks: Vec<Task<'_, Outcome>> = Vec::new();
+    for consumer in scenario.consumers_of(worker) {
+        let channels: Vec<_> = descriptors.iter().map(|descriptor| descriptor.channel(consumer)).enumerate().collect();
+        let channels: Vec<_> = channels.into_iter().map(|(index, location)| (index as u32, location)).collect();
+        let owner = format!("consumer {consumer}");
+        let gate =
+            environment.create_gate(&owner, scenario.producers(), &channels).map_err(|error| error.to_string())?;
+        let output = scenario.output.as_ref().map(|folder| Output::create(folder, consumer)).transpose()?;
+        tasks.push(Box::pin(async move {
+            Outcome::Consumed(consumer, consume(gate, output, record_bytes_max, read).await)
+        }));
+    }
+    let producers = scenario.producers_of(worker);
+    let partitions: Vec<_> = producers.clone().map(|producer| (partition(producer), scenario.consumers())).collect();
+    let writers = environment.create_writers(&partitions).map_err(|error| error.to_string())?;
+    for (producer, writer) in producers.zip(writers) {
+        let input = input.expect("a worker with producers has prepared the input");
+        let source = input.source(producer).map_err(|error| error.to_string())?;
+        tasks.push(Box::pin(async move { Outcome::Produced(producer, produce(source, writer, written).await) }));
+    }
+    Ok(tasks)
+}
+
+fn partition(producer: u32) -> PartitionId {
+    PartitionId { job: JOB, partition: producer.into(), attempt: 0 }
+}
+
+/// What the master of a real engine would tell every worker.
+fn describe(scenario: &Scenario, workers: &[Location]) -> Result<Vec<ShuffleDescriptor>, String> {
+    let mut master = ShuffleMaster::new("any");
+    master.register_job(&JobSpec { job: JOB, transport: None }).map_err(|error| error.to_string())?;
+    let mut descriptors = Vec::new();
+    for (worker, location) in workers.iter().enumerate() {
+        for producer in scenario.producers_of(worker as u32) {
+            let spec = PartitionSpec { partition: partition(producer), subpartitions: scenario.consumers() };
+            let producer = ProducerLocation {
+                node: NodeId(worker as u64),
+                incarnation: Incarnation(location.incarnation),
+                address: Address(location.address.clone()),
+            };
+            descriptors.push(master.register_partition(spec, producer).map_err(|error| error.to_string())?);
+        }
+    }
+    Ok(descriptors)
+}
+
+/// What the tasks of a worker bring home.
+struct Tally {
+    first_producer: u32,
+    first_consumer: u32,
+    producers: usize,
+    consumers: usize,
+    sent: Vec<Digest>,
+    received: Vec<Digest>,
+    credit: Duration,
+    buffer: Duration,
+}
+
+impl Tally {
+    fn new(scenario: &Scenario, worker: u32) -> Self {
+        let (mine, theirs) = (scenario.producers_of(worker), scenario.consumers_of(worker));
+        let (producers, consumers) = (scenario.producers() as usize, scenario.consumers() as usize);
+        Self {
+            first_producer: mine.start,
+            first_consumer: theirs.start,
+            producers,
+            consumers,
+            sent: vec![Digest::default(); mine.len() * consumers],
+            received: vec![Digest::default(); theirs.len() * producers],
+            credit: Duration::ZERO,
+            buffer: Duration::ZERO,
+        }
+    }
+
+    fn take(&mut self, outcome: Outcome) -> Result<(), String> {
+        match outcome {
+            Outcome::Produced(producer, produced) => {
+                let produced = produced.map_err(|error| format!("producer {producer}: {error}"))?;
+                let first = (producer - self.first_producer) as usize * self.consumers;
+                self.sent[first..first + self.consumers].copy_from_slice(&produced.digests);
+                self.credit += produced.statistics.credit_stall;
+                self.buffer += produced.statistics.buffer_stall;
+            }
+            Outcome::Consumed(consumer, digests) => {
+                let digests = digests.map_err(|error| format!("consumer {consumer}: {error}"))?;
+                let first = (consumer - self.first_consumer) as usize * self.producers;
+                self.received[first..first + self.producers].copy_from_slice(&digests);
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self, started: u64, ended: u64, cpu_seconds: f64) -> Done {
+        Done {
+            started,
+            ended,
+            cpu_seconds,
+            peak_memory_bytes: host::peak_memory_bytes().unwrap_or(0),
+            credit_seconds: self.credit.as_secs_f64(),
+            buffer_seconds: self.buffer.as_secs_f64(),
+            sent_digests: self.sent.len() as u64,
+            received_digests: self.received.len() as u64,
+        }
+    }
+}
+
+fn monotone_nanos() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
