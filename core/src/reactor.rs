@@ -27,6 +27,9 @@ use gates::ServedGate;
 use links::Links;
 use timers::Timers;
 
+/// Commands taken in one turn. The links have theirs in between, or peers would take a busy worker for a dead one.
+const COMMANDS_A_TURN: usize = 4096;
+
 /// What a reactor has to know of its worker.
 pub(crate) struct ReactorSettings {
     pub(crate) node: NodeId,
@@ -96,7 +99,8 @@ impl Reactor {
     pub fn turn(&mut self) -> bool {
         let now = self.clock.now();
         let mut busy = false;
-        while let Some(command) = self.mail.next() {
+        for _ in 0..COMMANDS_A_TURN {
+            let Some(command) = self.mail.next() else { break };
             busy = true;
             self.apply(now, command);
         }

@@ -7,11 +7,12 @@
 //! | [`input`] | where records come from, and the consumer each is for |
 //! | [`digest`] | what proves that nothing was lost, doubled or reordered |
 //! | [`ceiling`] | what this machine can do at best, measured in the same run |
+//! | [`settings`] | the engine's configuration, in its layers |
 //! | [`shuffle`] | the subcommand that shuffles: workers, and a coordinator that compares |
 //! | [`survey`] | the subcommand that measures the ceilings alone |
 //! | [`report`] | the figures, as JSON and as text |
 //! | [`host`] | the machine and this process as the kernel sees them |
-//! | [`units`] | flush intervals and figures as people write and read them |
+//! | [`units`] | figures as people write and read them |
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod host;
 pub mod input;
 pub mod report;
 pub mod scenario;
+pub mod settings;
 pub mod shuffle;
 pub mod survey;
 pub mod units;

@@ -5,7 +5,7 @@ use std::{ops::Range, path::PathBuf};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::{input::InputSpec, units::FlushInterval};
+use crate::{input::InputSpec, settings::Settings};
 
 /// Everything a run depends on but the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,16 +20,10 @@ pub struct Scenario {
     pub placement: Placement,
     /// What carries the bytes between workers.
     pub transport: Transport,
-    /// What does the IO of that transport.
-    pub engine: Engine,
-    /// For the buffers of each worker.
-    pub memory_bytes: u64,
-    /// The engine's choice if absent.
-    pub buffer_bytes: Option<u64>,
-    /// The engine's choice if absent.
-    pub flush_interval: Option<FlushInterval>,
-    /// Connections for each pair of workers; the engine's choice if absent.
-    pub lanes: Option<u32>,
+    /// Where the engine's configuration comes from.
+    pub settings: Settings,
+    /// The engine's configuration, every key of it: for who reads the report.
+    pub config: serde_json::Value,
     /// The records.
     pub input: InputSpec,
     /// Where each consumer's records are written, if they are.
@@ -54,19 +48,6 @@ pub enum Transport {
     Tcp,
     /// Threads of one process, which hand buffers over
     InProcess,
-}
-
-/// What does the IO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// io_uring where the kernel allows it, epoll otherwise
-    Auto,
-    /// io_uring or an error
-    #[value(name = "io_uring")]
-    IoUring,
-    /// epoll, also where io_uring would work
-    Epoll,
 }
 
 /// Settings that no run can have.
@@ -162,11 +143,8 @@ mod tests {
             consumers_per_worker: 2,
             placement,
             transport: Transport::Tcp,
-            engine: Engine::Auto,
-            memory_bytes: 64 << 20,
-            buffer_bytes: None,
-            flush_interval: Some("10ms".parse().unwrap()),
-            lanes: None,
+            settings: Settings::default(),
+            config: serde_json::Value::Null,
             input: InputSpec::Lineitem { scale_factor: 1.0 },
             output: None,
         }
@@ -201,7 +179,6 @@ mod tests {
     fn a_scenario_reaches_a_worker_unchanged() {
         let told = scenario(2, Placement::Spread);
         let json = serde_json::to_string(&told).unwrap();
-        assert!(json.contains(r#""flush_interval":"10ms""#), "{json}");
         assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), told);
     }
 }

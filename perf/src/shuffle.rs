@@ -18,4 +18,5 @@ mod verify;
 mod worker;
 
 pub use run::{ShuffleError, run};
+pub use transport::{Engine, TcpOptions};
 pub use worker::run_as_process;

@@ -70,15 +70,12 @@ pub(crate) fn scenario_of(words: &[&str]) -> crate::scenario::Scenario {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::CommandFactory;
 
     use super::*;
     use crate::{
         input::{InputSpec, Key},
-        scenario::{Engine, Placement, Transport},
-        units::FlushInterval,
+        scenario::{Placement, Transport},
     };
 
     fn refusal(line: &str) -> String {
@@ -108,19 +105,30 @@ mod tests {
     fn the_default_is_lineitem_between_two_processes() {
         let scenario = scenario_of(&["sluice-perf"]);
         assert_eq!(scenario.input, InputSpec::Lineitem { scale_factor: 1.0 });
-        assert_eq!((scenario.workers, scenario.memory_bytes), (2, 64 << 20));
+        assert_eq!((scenario.workers, &scenario.config["memory"]["bytes"]), (2, &"64MiB".into()));
         assert_eq!((scenario.transport, scenario.placement), (Transport::Tcp, Placement::Spread));
     }
 
     #[test]
     fn every_setting_of_the_engine_can_be_given() {
-        let line = "sluice-perf --transport in-process --engine io_uring --memory 8MiB --buffer-size 16KiB \
+        let line = "sluice-perf --transport tcp --engine epoll --memory 8MiB --buffer-size 16KiB \
                     --flush-interval 5ms --lanes 2 --placement split --output out";
         let scenario = scenario_of(&line.split_whitespace().collect::<Vec<_>>());
-        assert_eq!((scenario.transport, scenario.engine), (Transport::InProcess, Engine::IoUring));
-        assert_eq!((scenario.memory_bytes, scenario.buffer_bytes), (8 << 20, Some(16 << 10)));
-        assert_eq!(scenario.flush_interval, Some(FlushInterval::Every(Duration::from_millis(5))));
-        assert_eq!((scenario.lanes, scenario.output), (Some(2), Some("out".into())));
+        let config = |table: &str, key: &str| scenario.config[table][key].to_string();
+        assert_eq!((scenario.transport, config("memory", "bytes")), (Transport::Tcp, "\"8MiB\"".into()));
+        assert_eq!(config("memory", "buffer_bytes"), "\"16KiB\"");
+        assert_eq!(config("shuffle", "flush_interval"), "\"5ms\"");
+        assert_eq!((config("session", "lanes"), scenario.output.clone()), ("2".into(), Some("out".into())));
+        assert_eq!(scenario.config["transport"]["tcp"]["engine"], "epoll");
+    }
+
+    #[test]
+    fn an_unknown_transport_and_an_unknown_engine_are_refused_with_what_there_is() {
+        let text = refusal("x --transport tpc");
+        assert!(text.contains("tpc") && text.contains("tcp") && text.contains("in-process"), "{text}");
+        let text = refusal("x --engine iouring");
+        assert!(text.contains("iouring") && text.contains("io_uring") && text.contains("epoll"), "{text}");
+        assert!(refusal("x --transport in-process --engine epoll").contains("--engine"));
     }
 
     #[test]

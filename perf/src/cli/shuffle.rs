@@ -1,13 +1,14 @@
 //! The options of `shuffle`.
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Args;
+use sluice_core::{Config, ConfigError};
 
 use super::{InputArgs, Misplaced};
 use crate::{
-    scenario::{Engine, Placement, Scenario, ScenarioError, Transport},
-    units::FlushInterval,
+    scenario::{Placement, Scenario, ScenarioError, Transport},
+    settings::Settings,
+    shuffle::TcpOptions,
 };
 
 /// What to shuffle, and how.
@@ -33,28 +34,32 @@ pub struct ShuffleArgs {
     #[expect(missing_docs, reason = "clap would make it the help of the heading")]
     pub input: InputArgs,
 
-    /// What carries bytes between workers
-    #[arg(long, value_enum, default_value_t = Transport::Tcp, help_heading = "Engine")]
-    pub transport: Transport,
+    /// The engine's configuration [default: sluice.toml in the current folder, if it is there]
+    #[arg(long, value_name = "FILE", help_heading = "Engine")]
+    pub config: Option<PathBuf>,
 
-    /// What does the IO of the TCP transport
-    #[arg(long, value_enum, default_value_t = Engine::Auto, help_heading = "Engine")]
-    pub engine: Engine,
+    /// What carries bytes between workers: tcp (processes) or in-process (threads of one process) [default: tcp]
+    #[arg(long, value_name = "NAME", help_heading = "Engine")]
+    pub transport: Option<String>,
 
-    /// For the buffers of each worker, such as 64MiB: a shuffle of any size runs in it, or says how much it needs
-    #[arg(long, default_value = "64MiB", value_name = "SIZE", help_heading = "Engine")]
-    pub memory: ByteSize,
+    /// What does the IO of the TCP transport: auto, io_uring or epoll [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = "Engine")]
+    pub engine: Option<String>,
 
-    /// The size of a buffer, such as 32KiB [default: the engine's choice]
+    /// For the buffers of each worker: a shuffle of any size runs in it, or says how much it needs [default: 64MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Engine")]
-    pub buffer_size: Option<ByteSize>,
+    pub memory: Option<String>,
 
-    /// How long a record may wait in a buffer that is not full: a duration such as 10ms, 0 to send each
-    /// record at once, or off [default: the engine's choice]
+    /// The size of a buffer [default: 32KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Engine")]
+    pub buffer_size: Option<String>,
+
+    /// How long a record may wait in a buffer that is not full: a duration, 0 to send with each write, or off
+    /// [default: 10ms]
     #[arg(long, value_name = "TIME|0|off", help_heading = "Engine")]
-    pub flush_interval: Option<FlushInterval>,
+    pub flush_interval: Option<String>,
 
-    /// Connections for each pair of workers [default: the engine's choice]
+    /// Connections for each pair of workers [default: 1]
     #[arg(long, value_name = "N", help_heading = "Engine")]
     pub lanes: Option<u32>,
 
@@ -78,7 +83,7 @@ pub struct ShuffleArgs {
 }
 
 /// Options that do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// One belongs to another kind of input.
     #[error(transparent)]
@@ -86,26 +91,57 @@ pub enum SettingError {
     /// Nothing could run like this.
     #[error(transparent)]
     Impossible(#[from] ScenarioError),
+    /// The engine's configuration is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An option of a transport that does not run.
+    #[error("--engine chooses what does the IO of the TCP transport, and the transport is in-process")]
+    EngineWithoutTcp,
 }
 
 impl ShuffleArgs {
     /// The run asked for, checked as far as is possible without the engine.
     pub fn scenario(&self) -> Result<Scenario, SettingError> {
+        let settings = self.settings();
+        let config = settings.load()?;
+        let transport = match config.cluster.transport.as_str() {
+            "in-process" => Transport::InProcess,
+            _ => Transport::Tcp,
+        };
+        if transport == Transport::InProcess && self.engine.is_some() {
+            return Err(SettingError::EngineWithoutTcp);
+        }
         let scenario = Scenario {
             workers: self.workers,
             producers_per_worker: self.producers,
             consumers_per_worker: self.consumers,
             placement: self.placement,
-            transport: self.transport,
-            engine: self.engine,
-            memory_bytes: self.memory.as_u64(),
-            buffer_bytes: self.buffer_size.map(|size| size.as_u64()),
-            flush_interval: self.flush_interval,
-            lanes: self.lanes,
+            transport,
+            settings,
+            config: Self::every_key(&config)?,
             input: self.input.spec()?,
             output: self.output.clone(),
         };
         scenario.check()?;
         Ok(scenario)
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings { file: self.config.clone(), ..Settings::default() };
+        settings.set("cluster.transport", self.transport.as_ref(), "--transport");
+        settings.set("transport.tcp.engine", self.engine.as_ref(), "--engine");
+        settings.set("memory.bytes", self.memory.as_ref(), "--memory");
+        settings.set("memory.buffer_bytes", self.buffer_size.as_ref(), "--buffer-size");
+        settings.set("shuffle.flush_interval", self.flush_interval.as_ref(), "--flush-interval");
+        settings.set("session.lanes", self.lanes, "--lanes");
+        settings
+    }
+
+    /// The configuration with the transport's own table, which is checked here as well.
+    fn every_key(config: &Config) -> Result<serde_json::Value, SettingError> {
+        let tcp = config.transport_options::<TcpOptions>("tcp")?;
+        let mut every = serde_json::to_value(config).unwrap_or_default();
+        every["transport"] = serde_json::json!({ "tcp": tcp });
+        Ok(every)
     }
 }

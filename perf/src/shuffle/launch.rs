@@ -4,7 +4,6 @@ use std::env;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use sluice_plugin::InProcess;
@@ -30,7 +29,7 @@ enum Body {
 
 /// One worker for each that the scenario asks for.
 pub(super) fn launch(scenario: &Scenario) -> io::Result<Vec<Worker>> {
-    let hub = Arc::new(InProcess::new());
+    let hub = InProcess::new();
     let start = |_| match scenario.transport {
         Transport::Tcp => process(),
         Transport::InProcess => thread(&hub),
@@ -46,9 +45,9 @@ fn process() -> io::Result<Worker> {
     Ok(Worker { orders, answers: Some(BufReader::new(answers)), body: Body::Process(child) })
 }
 
-fn thread(hub: &Arc<InProcess>) -> io::Result<Worker> {
+fn thread(hub: &InProcess) -> io::Result<Worker> {
     let (ours, theirs) = UnixStream::pair()?;
-    let hub = Arc::clone(hub);
+    let hub = hub.clone();
     let handle = std::thread::Builder::new().name("worker".into()).spawn(move || {
         let orders = BufReader::new(theirs.try_clone()?);
         worker::serve(orders, theirs, Some(&hub))

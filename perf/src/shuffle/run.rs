@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sluice_core::MemoryNeed;
+use sluice_core::{ConfigError, MemoryNeed};
 
 use super::coordinator;
 use super::verify::Mismatch;
@@ -23,13 +23,16 @@ const CEILING_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum ShuffleError {
     /// The memory of a worker does not cover the floors of its tasks.
-    #[error("--memory {} is too small: a worker needs {need}: give at least --memory {}KiB", mebibytes(*given), need.total() / 1024)]
+    #[error("{} of memory are too small: a worker needs {need}; give at least --memory {}KiB (memory.bytes)", mebibytes(*given), need.total() / 1024)]
     Memory {
         /// What was given, in bytes.
         given: u64,
         /// What is needed.
         need: MemoryNeed,
     },
+    /// The engine's configuration is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Workers could not be started.
     #[error("cannot start the workers")]
     Launch(#[source] io::Error),
@@ -92,14 +95,16 @@ fn measure(ceilings: &mut Option<Ceilings>) -> Result<(), ShuffleError> {
 
 /// Admission is arithmetic, so it is done before anything starts.
 fn check_memory(scenario: &Scenario) -> Result<(), ShuffleError> {
+    let config = scenario.settings.load()?;
+    let given = config.memory.bytes.bytes() as u64;
     for worker in 0..scenario.workers {
         let need = MemoryNeed {
             writers: scenario.producers_of(worker).len() as u32,
             gates: scenario.consumers_of(worker).len() as u32,
-            buffer_bytes: scenario.buffer_bytes.unwrap_or(32 << 10) as usize,
+            buffer_bytes: config.memory.buffer_bytes.bytes(),
         };
-        if need.total() as u64 > scenario.memory_bytes {
-            return Err(ShuffleError::Memory { given: scenario.memory_bytes, need });
+        if need.total() as u64 > given {
+            return Err(ShuffleError::Memory { given, need });
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 use sluice_core::{
-    Address, EnvironmentConfig, FlushInterval, Incarnation, JobId, JobSpec, NodeId, PartitionId, PartitionSpec,
+    Address, Config, EnvironmentConfig, Incarnation, JobId, JobSpec, NodeId, PartitionId, PartitionSpec,
     ProducerLocation, Reactor, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster,
 };
 use sluice_plugin::InProcess;
@@ -23,7 +23,6 @@ use crate::digest::Digest;
 use crate::host;
 use crate::input::Input;
 use crate::scenario::Scenario;
-use crate::units;
 
 const JOB: JobId = JobId(1);
 /// How often a worker says how far it is.
@@ -35,7 +34,7 @@ pub fn run_as_process() -> io::Result<()> {
 }
 
 /// Obeys until it is told to stop or its coordinator is gone.
-pub(super) fn serve<R, W>(mut orders: R, answers: W, hub: Option<&Arc<InProcess>>) -> io::Result<()>
+pub(super) fn serve<R, W>(mut orders: R, answers: W, hub: Option<&InProcess>) -> io::Result<()>
 where
     R: BufRead + Send,
     W: Write + Send,
@@ -63,6 +62,7 @@ struct Prepared {
     reactor: Reactor,
     input: Option<Input>,
     transport: Chosen,
+    record_bytes_max: usize,
 }
 
 impl Prepared {
@@ -72,8 +72,9 @@ impl Prepared {
     }
 }
 
-fn prepare(worker: u32, scenario: &Scenario, hub: Option<&Arc<InProcess>>) -> Result<Prepared, String> {
-    let transport = Chosen::of(scenario, hub);
+fn prepare(worker: u32, scenario: &Scenario, hub: Option<&InProcess>) -> Result<Prepared, String> {
+    let config = scenario.settings.load().map_err(|error| error.to_string())?;
+    let transport = Chosen::of(scenario.transport, &config, hub).map_err(|error| error.to_string())?;
     // The text that TPC-H comments are cut from takes 300 MiB: only where there are producers.
     let input = match scenario.producers_of(worker).is_empty() {
         true => None,
@@ -81,32 +82,26 @@ fn prepare(worker: u32, scenario: &Scenario, hub: Option<&Arc<InProcess>>) -> Re
             Input::prepare(&scenario.input, scenario.producers(), scenario.consumers()).map_err(|e| e.to_string())?,
         ),
     };
-    let config = environment_config(worker, scenario);
+    let config = environment_config(worker, &config);
+    let record_bytes_max = config.record_bytes_max;
     let started = ShuffleEnvironment::start(config, Arc::clone(&transport.factory), ReactorDrive::Caller);
     let started = started.map_err(|error| error.to_string())?;
     let reactor = started.reactor.expect("this thread asked to drive it");
-    Ok(Prepared { environment: started.environment, reactor, input, transport })
+    Ok(Prepared { environment: started.environment, reactor, input, transport, record_bytes_max })
 }
 
-fn environment_config(worker: u32, scenario: &Scenario) -> EnvironmentConfig {
-    let defaults = EnvironmentConfig::default();
+fn environment_config(worker: u32, config: &Config) -> EnvironmentConfig {
     // Another run on this machine is another incarnation.
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let incarnation = since.as_nanos() as u64 ^ u64::from(process::id()).rotate_left(48);
-    EnvironmentConfig {
-        cluster: "sluice-perf".into(),
-        node: NodeId(worker.into()),
-        incarnation: Incarnation(incarnation),
-        memory_bytes: scenario.memory_bytes as usize,
-        buffer_bytes: scenario.buffer_bytes.map_or(defaults.buffer_bytes, |bytes| bytes as usize),
-        flush: scenario.flush_interval.map_or(defaults.flush, |interval| match interval {
-            units::FlushInterval::Every(Duration::ZERO) => FlushInterval::Always,
-            units::FlushInterval::Every(interval) => FlushInterval::After(interval),
-            units::FlushInterval::Off => FlushInterval::Off,
-        }),
-        lanes: scenario.lanes.map_or(defaults.lanes, |lanes| lanes as u16),
-        ..defaults
-    }
+    config.environment(NodeId(worker.into()), Incarnation(incarnation))
+}
+
+/// Payload so far, in bytes.
+#[derive(Default)]
+struct Progress {
+    written: AtomicU64,
+    read: AtomicU64,
 }
 
 /// What a task brings home.
@@ -128,15 +123,15 @@ where
     W: Write + Send,
 {
     let say = |answer: &Answer| tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), answer);
-    let (written, read) = (AtomicU64::new(0), AtomicU64::new(0));
+    let progress = Progress::default();
     let (stop, through) = (AtomicBool::new(false), AtomicBool::new(false));
     let waker = prepared.environment.waker();
     std::thread::scope(|scope| {
         let started = monotone_nanos();
         let cpu = host::cpu_time();
-        let Prepared { environment, reactor, input, .. } = prepared;
+        let Prepared { environment, reactor, input, record_bytes_max, .. } = prepared;
         let input = input.as_ref();
-        let tasks = match tasks(environment, input, scenario, worker, workers, &written, &read) {
+        let tasks = match tasks(environment, input, *record_bytes_max, scenario, worker, workers, &progress) {
             Ok(tasks) => tasks,
             Err(error) => return say(&Answer::Failed { error }),
         };
@@ -152,14 +147,14 @@ where
             });
         }
         {
-            let (written, read) = (&written, &read);
+            let progress = &progress;
             scope.spawn(move || {
                 while !through.load(Ordering::Acquire) {
-                    let progress = Answer::Progress {
-                        written: written.load(Ordering::Relaxed),
-                        read: read.load(Ordering::Relaxed),
+                    let answer = Answer::Progress {
+                        written: progress.written.load(Ordering::Relaxed),
+                        read: progress.read.load(Ordering::Relaxed),
                     };
-                    if tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), &progress).is_err() {
+                    if tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), &answer).is_err() {
                         return;
                     }
                     std::thread::park_timeout(PROGRESS_EVERY);
@@ -198,14 +193,13 @@ where
 fn tasks<'a>(
     environment: &'a ShuffleEnvironment,
     input: Option<&'a Input>,
+    record_bytes_max: usize,
     scenario: &Scenario,
     worker: u32,
     workers: &[Location],
-    written: &'a AtomicU64,
-    read: &'a AtomicU64,
+    progress: &'a Progress,
 ) -> Result<Vec<Task<'a, Outcome>>, String> {
     let descriptors = describe(scenario, workers)?;
-    let record_bytes_max = EnvironmentConfig::default().record_bytes_max;
     let mut tasks: Vec<Task<'_, Outcome>> = Vec::new();
     for consumer in scenario.consumers_of(worker) {
         let channels: Vec<_> = descriptors.iter().map(|descriptor| descriptor.channel(consumer)).enumerate().collect();
@@ -215,7 +209,7 @@ fn tasks<'a>(
             environment.create_gate(&owner, scenario.producers(), &channels).map_err(|error| error.to_string())?;
         let output = scenario.output.as_ref().map(|folder| Output::create(folder, consumer)).transpose()?;
         tasks.push(Box::pin(async move {
-            Outcome::Consumed(consumer, consume(gate, output, record_bytes_max, read).await)
+            Outcome::Consumed(consumer, consume(gate, output, record_bytes_max, &progress.read).await)
         }));
     }
     let producers = scenario.producers_of(worker);
@@ -224,7 +218,9 @@ fn tasks<'a>(
     for (producer, writer) in producers.zip(writers) {
         let input = input.expect("a worker with producers has prepared the input");
         let source = input.source(producer).map_err(|error| error.to_string())?;
-        tasks.push(Box::pin(async move { Outcome::Produced(producer, produce(source, writer, written).await) }));
+        tasks.push(Box::pin(
+            async move { Outcome::Produced(producer, produce(source, writer, &progress.written).await) },
+        ));
     }
     Ok(tasks)
 }
