@@ -2,7 +2,7 @@
 
 use sluice_memory::{AdmissionError, MapError};
 use sluice_plugin::BuildError;
-use sluice_protocol::{JobId, NodeId, PartitionId, ReasonCode};
+use sluice_protocol::{JobId, LimitsError, NodeId, PartitionId, ReasonCode};
 
 /// Why a record could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,12 @@ pub enum WriteError {
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The partition was finished before.
+    #[error("{partition}: finished, so nothing more can be written")]
+    Finished {
+        /// The partition.
+        partition: PartitionId,
     },
     /// All consumers are gone: nobody will read what is written.
     #[error("{partition}: all consumers have cancelled or are lost")]
@@ -134,6 +140,15 @@ pub enum CreateError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// Sizes that no worker can have.
+    #[error("buffers of {bytes} bytes: a buffer is a power of two from 4 KiB to 512 KiB (memory.buffer_bytes)")]
+    BufferBytes {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// Bounds with which no link can run.
+    #[error("the links' bounds: {0} ([session])")]
+    Limits(#[from] LimitsError),
     /// The memory could not be mapped.
     #[error(transparent)]
     Memory(#[from] MapError),

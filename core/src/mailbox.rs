@@ -59,12 +59,14 @@ pub(crate) struct MailSlot {
 /// Wakes a sleeping reactor; does nothing to one that is awake.
 struct Bell {
     asleep: AtomicBool,
+    /// The worker stops, or its reactor is gone: who leaves a command has to look, because nobody may read it.
+    closed: AtomicBool,
     event: OwnedFd,
 }
 
 pub(crate) fn mailbox() -> io::Result<(Mailbox, MailSlot)> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let bell = Arc::new(Bell { asleep: AtomicBool::new(false), event });
+    let bell = Arc::new(Bell { asleep: AtomicBool::new(false), closed: AtomicBool::new(false), event });
     let (sender, receiver) = crossbeam_channel::unbounded();
     Ok((Mailbox { sender, bell: Arc::clone(&bell) }, MailSlot { receiver, bell }))
 }
@@ -77,6 +79,11 @@ impl Mailbox {
         }
     }
 
+    /// Whether the worker stops or its reactor is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.bell.closed.load(Ordering::SeqCst)
+    }
+
     /// Wakes the reactor.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.bell))
@@ -86,6 +93,11 @@ impl Mailbox {
 impl MailSlot {
     pub(crate) fn next(&self) -> Option<Command> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Tells everybody who leaves commands that they are in vain.
+    pub(crate) fn close(&self) {
+        self.bell.closed.store(true, Ordering::SeqCst);
     }
 
     /// Announces sleep. False if something has come meanwhile: do not sleep. `awake` has to follow in either case.

@@ -196,9 +196,7 @@ impl Reactor {
 
     fn stop(&mut self, now: Time) {
         self.stopping = true;
-        for gate in self.gates.values() {
-            gate.inbox.stop();
-        }
+        self.end_tasks();
         self.links.say_goodbye();
         self.transmit(now);
         for link in self.links.all() {
@@ -206,8 +204,32 @@ impl Reactor {
         }
     }
 
+    /// Gates get no more, and what writers have written is dropped: nobody waits for a worker that is not there.
+    fn end_tasks(&mut self) {
+        self.mail.close();
+        for gate in self.gates.values() {
+            gate.inbox.stop();
+        }
+        for partition in self.manager.present() {
+            if let Some(partition) = self.manager.remove(partition) {
+                partition.release();
+            }
+        }
+    }
+
     /// Where peers reach this worker.
     pub(crate) fn address(&self) -> sluice_plugin::Address {
         self.transport.address().clone()
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.end_tasks();
+        while let Some(command) = self.mail.next() {
+            if let Command::OpenGate { inbox, .. } = command {
+                inbox.stop();
+            }
+        }
     }
 }

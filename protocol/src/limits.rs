@@ -85,7 +85,8 @@ impl Default for Limits {
             // A thousand producers for each of a thousand consumers, on one link.
             channels_max: 1 << 20,
             heartbeat: Duration::from_secs(2),
-            silence_max: Duration::from_secs(10),
+            // A worker that swaps, or is stopped by a debugger for a moment, is not dead.
+            silence_max: Duration::from_secs(30),
         }
     }
 }

@@ -30,12 +30,16 @@ pub enum ReasonCode {
     WorkerLost,
     /// Two nodes connected to each other at once; the connection that the lower one began is kept.
     DuplicateLink,
+    /// The partition has blocks that are longer than the consumer's side takes.
+    BlockTooLong,
+    /// The link carries as many channels as both sides have agreed on.
+    TooManyChannels,
     /// A code of a later version.
     Other(u16),
 }
 
 impl ReasonCode {
-    const NAMED: [(ReasonCode, u16, &'static str); 12] = [
+    const NAMED: [(ReasonCode, u16, &'static str); 14] = [
         (ReasonCode::Shutdown, 1, "the peer shut down"),
         (ReasonCode::PartitionNotFound, 2, "the partition did not appear in time"),
         (ReasonCode::PartitionGone, 3, "the partition is released"),
@@ -48,6 +52,8 @@ impl ReasonCode {
         (ReasonCode::UnknownChannel, 10, "unknown channel"),
         (ReasonCode::WorkerLost, 11, "the worker is lost"),
         (ReasonCode::DuplicateLink, 12, "another connection is kept"),
+        (ReasonCode::BlockTooLong, 13, "a block is too long for the peer"),
+        (ReasonCode::TooManyChannels, 14, "too many channels on the link"),
     ];
 
     /// The number on the wire.

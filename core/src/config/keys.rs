@@ -121,7 +121,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "session.heartbeat",
         kind: "duration",
         meaning: "Silence after which a worker says that it is alive. Two workers use the shorter of theirs.",
-        reason: "A fifth of `silence_max`: four may be lost or late.",
+        reason: "Many in one `silence_max`: some may be lost or late.",
     },
     Key {
         name: "session.silence_max",

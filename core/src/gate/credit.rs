@@ -4,6 +4,7 @@
 //! less, memory is granted **on demand**: to channels whose producers announced a backlog, in the order in which they
 //! did, and never less than the next block, so that no channel holds what is too little for it while another waits.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -97,8 +98,8 @@ impl GateCredit {
         if self.window == 0 { u64::MAX } else { self.window / 4 }
     }
 
-    /// The share of a channel changes when other gates and writers come and go. `Some` holds the links of all channels
-    /// if what they may keep has become less.
+    /// The share of a channel changes when other gates and writers come and go. `Some` if what a channel may have set aside
+    /// is another now: it holds the links of all channels if they may keep less.
     pub(crate) fn share_changed(&mut self) -> Option<Vec<(LinkId, ChannelId)>> {
         let limit = self.memory.pool.limit_bytes();
         if limit == self.limit_bytes {
@@ -107,7 +108,11 @@ impl GateCredit {
         let before = self.window;
         self.window = self.window_for_limit();
         let links = || self.channels.iter().filter(|channel| !channel.hand_over).filter_map(|channel| channel.link);
-        (self.window < before).then(|| links().collect())
+        match self.window.cmp(&before) {
+            Ordering::Less => Some(links().collect()),
+            Ordering::Equal => None,
+            Ordering::Greater => Some(Vec::new()),
+        }
     }
 
     fn window_for_limit(&mut self) -> u64 {

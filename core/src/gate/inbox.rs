@@ -103,15 +103,10 @@ impl Inbox {
         wake(waker);
     }
 
-    /// The channel reads a partition of this worker.
+    /// The channel reads a partition of this worker, and looks at once.
     pub(crate) fn set_local(&self, channel: u32, partition: &Arc<Partition>, subpartition: u32) {
         lock(&self.state).channels[channel as usize].local = Some((Arc::clone(partition), subpartition));
-    }
-
-    /// The partition of this worker refuses the channel.
-    pub(crate) fn fail_local(&self, channel: u32, code: ReasonCode, text: Box<str>) {
-        lock(&self.state).channels[channel as usize].local = None;
-        self.deliver(channel, Arrived::Failed { code, text });
+        self.local_ready(channel);
     }
 
     /// The reactor wants to know when so many bytes are taken.
@@ -153,6 +148,9 @@ impl Inbox {
     /// The next thing to read; registers the task's waker if there is none.
     pub(crate) fn find(&self, context: &mut Context<'_>) -> Found {
         let mut state = lock(&self.state);
+        if state.stopped {
+            return Found::Stopped;
+        }
         while let Some(index) = state.ready.pop_front() {
             let channel = &mut state.channels[index as usize];
             channel.ready = false;
@@ -174,9 +172,6 @@ impl Inbox {
                 self.mailbox.send(tell.command(self.gate, index));
             }
             return Found::Remote(index, arrived);
-        }
-        if state.stopped {
-            return Found::Stopped;
         }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());

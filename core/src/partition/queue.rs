@@ -171,11 +171,9 @@ impl Partition {
         self.attach(index, Reader::Remote(link, channel))
     }
 
-    /// Claims a subpartition for a gate of this worker, which looks at once.
+    /// Claims a subpartition for a gate of this worker.
     pub(crate) fn attach_local(&self, index: u32, inbox: &Arc<Inbox>, channel: u32) -> Result<(), Failure> {
-        self.attach(index, Reader::Local(Arc::clone(inbox), channel))?;
-        inbox.local_ready(channel);
-        Ok(())
+        self.attach(index, Reader::Local(Arc::clone(inbox), channel))
     }
 
     fn attach(&self, index: u32, reader: Reader) -> Result<(), Failure> {

@@ -131,6 +131,7 @@ impl PartitionWriter {
     ) -> Poll<Result<(), WriteError>> {
         let shared = Arc::clone(&self.shared);
         let mut open = shared.open_for_writing();
+        shared.refuse_after_the_end(&open)?;
         while let Some((target, record, offset)) = batch.next() {
             if target >= shared.subpartitions || record.len() > shared.settings.record_bytes_max {
                 return Poll::Ready(Err(shared.refuse(target, record.len())));
@@ -160,7 +161,8 @@ impl PartitionWriter {
         if target >= shared.subpartitions || record.record.len() > shared.settings.record_bytes_max {
             return Poll::Ready(Err(shared.refuse(target, record.record.len())));
         }
-        let mut open = lock(&shared.open);
+        let mut open = shared.open_for_writing();
+        shared.refuse_after_the_end(&open)?;
         if let Err(offset) =
             open.append(target, record.record, record.offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
@@ -180,7 +182,8 @@ impl PartitionWriter {
         if record.len() > shared.settings.record_bytes_max {
             return Poll::Ready(Err(shared.refuse(0, record.len())));
         }
-        let mut open = lock(&shared.open);
+        let mut open = shared.open_for_writing();
+        shared.refuse_after_the_end(&open)?;
         if let Err(offset) =
             open.append_broadcast(record, self.broadcast_offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
@@ -211,7 +214,8 @@ impl PartitionWriter {
             let (partition, bytes) = (shared.partition.id(), event.payload.len());
             return Poll::Ready(Err(WriteError::EventTooLong { partition, bytes, limit: EVENT_BYTES_MAX }));
         }
-        let mut open = lock(&shared.open);
+        let mut open = shared.open_for_writing();
+        shared.refuse_after_the_end(&open)?;
         // What is written but not sealed counts as overtaken, so it has to stand in the queue before the event does.
         if !open.seal_all(&shared.settings.pool, &mut Patience::Wait(context)) {
             return self.wait(&shared, &mut open);
@@ -386,6 +390,10 @@ impl Shared {
             Accepted::Abandoned => Err(WriteError::Abandoned { partition }),
             Accepted::Released => Err(WriteError::Released { partition }),
         }
+    }
+
+    fn refuse_after_the_end(&self, open: &Open) -> Result<(), WriteError> {
+        if open.ended { Err(WriteError::Finished { partition: self.partition.id() }) } else { Ok(()) }
     }
 
     fn refuse(&self, target: u32, bytes: usize) -> WriteError {

@@ -8,6 +8,7 @@ use sluice_protocol::{ChannelId, Lane, LinkEpoch, ReasonCode, SubpartitionIndex,
 
 use super::Reactor;
 use super::links::{Route, Subscription};
+use crate::block::Failure;
 use crate::gate::{Arrived, ChannelLocation, GateCredit, GateId, GateMemory, Inbox};
 use crate::partition::Found;
 
@@ -21,6 +22,9 @@ pub(super) struct ServedGate {
 
 impl Reactor {
     pub(super) fn open_gate(&mut self, gate: GateId, inbox: Arc<Inbox>, memory: GateMemory, channels: u32) {
+        if self.stopping {
+            return inbox.stop();
+        }
         let credit = GateCredit::new(gate, memory, channels, self.mailbox.clone());
         self.gates.insert(gate, ServedGate { inbox, credit, channels: vec![None; channels as usize] });
     }
@@ -53,9 +57,10 @@ impl Reactor {
         let Some(served) = self.gates.get(&gate) else { return };
         match self.manager.find(location.partition) {
             Found::Here(partition) => {
-                served.inbox.set_local(channel, &partition, location.subpartition);
-                if let Err(failure) = partition.attach_local(location.subpartition, &served.inbox, channel) {
-                    served.inbox.fail_local(channel, failure.code, failure.text);
+                // Claimed first: a gate that is dropped in between lets go only of what it has claimed.
+                match partition.attach_local(location.subpartition, &served.inbox, channel) {
+                    Ok(()) => served.inbox.set_local(channel, &partition, location.subpartition),
+                    Err(Failure { code, text }) => served.inbox.deliver(channel, Arrived::Failed { code, text }),
                 }
             }
             Found::Gone => {
@@ -74,6 +79,12 @@ impl Reactor {
         let hand_over = self.placement == PayloadPlacement::HandOver;
         let Some(served) = self.gates.get_mut(&subscription.gate) else { return };
         let Some(entry) = self.links.touch(link) else { return };
+        if !entry.session.can_open() {
+            let limit = entry.session.limits().channels_max;
+            let text = format!("the link to node {} carries {limit} channels, as many as agreed", entry.peer.node);
+            let failed = Arrived::Failed { code: ReasonCode::TooManyChannels, text: text.into() };
+            return served.inbox.deliver(subscription.channel, failed);
+        }
         let deadline_ms = u32::try_from(self.settings.partition_deadline.as_millis()).unwrap_or(u32::MAX);
         let channel = entry.session.open(Open {
             partition: subscription.location.partition,
@@ -115,6 +126,12 @@ impl Reactor {
     pub(super) fn close_gate(&mut self, gate: GateId) {
         let Some(served) = self.gates.remove(&gate) else { return };
         self.timers.forget_gate(gate);
+        // Channels whose partition was found after the task had dropped the gate.
+        for (partition, subpartition) in served.inbox.close() {
+            if partition.consumer_gone(subpartition) {
+                self.manager.remove(partition.id());
+            }
+        }
         for (link, channel) in served.channels.into_iter().flatten() {
             let Some(entry) = self.links.touch(link) else { continue };
             // A channel that is over is no longer among the incoming ones.
@@ -156,7 +173,11 @@ impl Reactor {
                     }
                 }
                 for (index, _) in served.channels.iter().enumerate().filter(|(_, open)| open.is_some()) {
-                    served.inbox.tell_at(index as u32, served.credit.tell_at(index as u32));
+                    let index = index as u32;
+                    served.inbox.tell_at(index, served.credit.tell_at(index));
+                    // What was taken while memory was granted on demand: nobody told, and a window counts it.
+                    let bytes = served.inbox.consumed(index);
+                    served.credit.consumed(index, bytes);
                 }
             }
             while let Some(grant) = served.credit.next_grant() {

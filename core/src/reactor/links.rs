@@ -27,6 +27,8 @@ pub(super) struct Link {
     /// Memory of heads that were sent or read, used again.
     pub(super) spare_head: Vec<u8>,
     dirty: bool,
+    /// Who began it.
+    begun_by: NodeId,
     /// Why this side closes it, if it does.
     pub(super) verdict: Option<(ReasonCode, String)>,
     /// Why the peer closes it, if it said so.
@@ -138,15 +140,17 @@ impl Links {
     /// that has become superfluous.
     pub(super) fn up(&mut self, now: Time, link: LinkId, peer: Peer, ours: bool, placement: bool, me: NodeId) -> Up {
         let key = (peer.node, peer.lane);
-        let session = Session::new(peer.limits, peer.epoch, placement, now);
+        let limits = peer.limits;
+        let session = Session::new(limits, peer.epoch, placement, now);
         let entry = Link {
             peer,
             session,
-            source: LinkSource::default(),
+            source: LinkSource::new(limits.block_bytes_max),
             incoming: HashMap::new(),
             refused: None,
             spare_head: Vec::new(),
             dirty: false,
+            begun_by: if ours { me } else { key.0 },
             verdict: None,
             farewell: None,
         };
@@ -170,9 +174,12 @@ impl Links {
                 self.reject_duplicate(link);
                 Up { open: Vec::new(), close: None }
             }
-            // The peer says of its own accord that the other one is superfluous.
-            Some(Way::Up(_)) => {
-                self.ways.insert(key, Way::Up(link));
+            // Both have connected at once, and one of the two may be closing: both sides keep to the connection that the
+            // lower node began. Of two that one node began the newer one counts: it has lost the other.
+            Some(Way::Up(current)) => {
+                let begun_by = |link: &LinkId| self.up.get(link).map(|link| link.begun_by);
+                let stays = begun_by(&current) < begun_by(&link);
+                self.ways.insert(key, Way::Up(if stays { current } else { link }));
                 Up { open: Vec::new(), close: None }
             }
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sluice_memory::Buffer;
 use sluice_plugin::Payload;
 use sluice_protocol::wire::Backlog;
-use sluice_protocol::{ChannelId, Next, PartitionId, Place, Source};
+use sluice_protocol::{ChannelId, Next, PartitionId, Place, ReasonCode, Source};
 
-use crate::block::Item;
+use crate::block::{Failure, Item};
 use crate::partition::Partition;
 
 /// The outgoing side of a link.
@@ -18,6 +18,8 @@ pub(super) struct LinkSource {
     /// Blocks that the peer has not acknowledged, by message, oldest first. Their memory is the writer's: a writer whose
     /// blocks are not acknowledged has less to write with, and that bounds this queue.
     unacknowledged: VecDeque<(u64, Buffer)>,
+    /// What the peer takes, in bytes.
+    block_bytes_max: u32,
     /// The message that is being composed.
     message: u64,
     payloads: Vec<Payload>,
@@ -35,6 +37,10 @@ struct Outgoing {
 }
 
 impl LinkSource {
+    pub(super) fn new(block_bytes_max: u32) -> Self {
+        Self { block_bytes_max, ..Self::default() }
+    }
+
     pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<Partition>, subpartition: u32) {
         self.channels.insert(channel, Outgoing { partition, subpartition, shown: None });
     }
@@ -78,7 +84,10 @@ impl LinkSource {
 impl Source for LinkSource {
     fn peek(&mut self, channel: ChannelId) -> Option<Next<'_>> {
         let outgoing = self.channels.get_mut(&channel)?;
-        if outgoing.shown.is_some()
+        // What was shown and could not go waits behind a priority event that has come since; but of two of those the
+        // first one stays the first.
+        let overtakable = matches!(&outgoing.shown, Some((item, _)) if !matches!(item, Item::PriorityEvent { .. }));
+        if overtakable
             && outgoing.partition.overtaking(outgoing.subpartition)
             && let Some((item, _)) = outgoing.shown.take()
         {
@@ -89,7 +98,18 @@ impl Source for LinkSource {
             if popped.drained {
                 self.drained.push(outgoing.partition.id());
             }
-            outgoing.shown = Some((popped.item?, popped.behind));
+            let item = match popped.item? {
+                Item::Block(block) if block.bytes() > self.block_bytes_max => {
+                    let drained = outgoing.partition.consumer_gone(outgoing.subpartition);
+                    self.drained.extend(drained.then(|| outgoing.partition.id()));
+                    let (bytes, limit) = (block.bytes(), self.block_bytes_max);
+                    let text =
+                        format!("a block of {bytes} bytes, but the peer takes at most {limit}: use smaller buffers");
+                    Item::Failed(Failure { code: ReasonCode::BlockTooLong, text: text.into() })
+                }
+                item => item,
+            };
+            outgoing.shown = Some((item, popped.behind));
         }
         let (item, behind) = outgoing.shown.as_ref()?;
         Some(match item {

@@ -227,7 +227,9 @@ impl Reactor {
             busy = true;
         }
         let drained = entry.source.drained();
-        let closing = entry.verdict.is_some() && entry.refused.is_none();
+        // Not before the farewell is on its way; a peer that takes nothing more is closed without it.
+        let said = entry.session.is_quiet() || entry.session.is_full();
+        let closing = entry.verdict.is_some() && entry.refused.is_none() && said;
         for partition in drained {
             self.manager.remove(partition);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sluice_memory::{Arena, ArenaOptions, BufferPool, HugePages, Memory, MemoryStatistics, PoolSpec};
+use sluice_memory::{Arena, ArenaOptions, BufferPool, HugePages, Memory, MemoryStatistics, PoolSpec, SizeClass};
 use sluice_plugin::{Address, Setup, TransportFactory};
 use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId};
 
@@ -66,8 +66,9 @@ impl Default for EnvironmentConfig {
             huge_pages: HugePages::Try,
             // As small as a disk still likes, as large as thousands of channels can afford.
             buffer_bytes: 32 << 10,
-            // What a writer has on its way should stay in the cache; more only moves the wait (docs/decisions/0001).
-            writer_bytes_max: 1 << 20,
+            // What a writer has on its way, acknowledgements included, should stay near the caches; more only moves the
+            // wait (docs/decisions/0001).
+            writer_bytes_max: 2 << 20,
             window_bytes_max: 512 << 10,
             // Below it the hand-over is the largest cost that the engine adds (docs/decisions/0001).
             hand_over_bytes: 256 << 10,
@@ -117,6 +118,10 @@ impl ShuffleEnvironment {
         transport: Arc<dyn TransportFactory>,
         drive: ReactorDrive,
     ) -> Result<Worker, StartError> {
+        config.limits.check()?;
+        if SizeClass::fitting(config.buffer_bytes).is_none_or(|class| class.bytes() != config.buffer_bytes) {
+            return Err(StartError::BufferBytes { bytes: config.buffer_bytes });
+        }
         let arena = Arena::map(ArenaOptions { bytes: config.memory_bytes, huge_pages: config.huge_pages })?;
         let memory = Memory::new(arena.clone());
         let (mailbox, mail) =
@@ -181,8 +186,20 @@ impl ShuffleEnvironment {
             .iter()
             .map(|(partition, _)| self.pool(format!("writer of {partition}"), self.config.writer_bytes_max))
             .collect();
-        let created = partitions.iter().zip(pools?);
-        created.map(|((partition, subpartitions), pool)| self.writer(*partition, *subpartitions, pool)).collect()
+        let mut writers = Vec::with_capacity(partitions.len());
+        for ((partition, subpartitions), pool) in partitions.iter().zip(pools?) {
+            match self.writer(*partition, *subpartitions, pool) {
+                Ok(writer) => writers.push(writer),
+                Err(error) => {
+                    // All or none.
+                    for writer in writers {
+                        self.release_partition(writer.partition());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(writers)
     }
 
     fn writer(&self, id: PartitionId, subpartitions: u32, pool: BufferPool) -> Result<PartitionWriter, CreateError> {
@@ -192,6 +209,10 @@ impl ShuffleEnvironment {
         let partition = Arc::new(Partition::new(id, subpartitions, self.mailbox.clone()));
         if !self.manager.register(Arc::clone(&partition)) {
             return Err(CreateError::PartitionExists(id));
+        }
+        if self.mailbox.is_closed() {
+            self.manager.remove(id);
+            return Err(CreateError::Stopped);
         }
         self.mailbox.send(Command::Registered(id));
         let settings = WriterSettings {
@@ -235,6 +256,9 @@ impl ShuffleEnvironment {
             buffer_bytes: self.config.buffer_bytes,
         };
         self.mailbox.send(Command::OpenGate { gate, inbox: Arc::clone(&inbox), memory, channels });
+        if self.mailbox.is_closed() {
+            return Err(CreateError::Stopped);
+        }
         Ok(InputGate::new(inbox, channels, self.mailbox.clone(), Arc::clone(&self.manager)))
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,6 +13,9 @@ use super::verify::verify;
 use crate::digest::Digest;
 use crate::report::{Outcome, Stalls};
 use crate::scenario::{Scenario, Transport};
+
+/// How long after a complaint a worker that is gone is waited for: its pipe closes at once.
+const BLAME_WAIT: Duration = Duration::from_millis(200);
 
 /// What the workers of a run say, one after the other.
 enum Heard {
@@ -92,17 +96,29 @@ fn all_ready(
                 bytes = bytes.max(bytes_estimate);
             }
             Heard::Answer(Answer::Failed { error }) => {
-                return Err(ShuffleError::Worker {
-                    worker: number as u32,
-                    process: workers[number].process_id(),
-                    error,
-                });
+                return Err(blame(workers, heard, number, error));
             }
             Heard::Gone(error) => return Err(failed(workers, number, error)),
             Heard::Answer(_) | Heard::Done(..) => {}
         }
     }
     Ok((locations.into_iter().flatten().collect(), used, bytes))
+}
+
+/// A worker that complains may only be the first to notice that another one is gone: then that one is named.
+fn blame(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, number: usize, error: String) -> ShuffleError {
+    let complaint = ShuffleError::Worker { worker: number as u32, process: workers[number].process_id(), error };
+    let mut complained = vec![number];
+    let until = Instant::now() + BLAME_WAIT;
+    while let Ok((other, said)) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match said {
+            // Gone without a word: killed, or out of memory.
+            Heard::Gone(cause) if !complained.contains(&other) => return failed(workers, other, cause),
+            Heard::Answer(Answer::Failed { .. }) => complained.push(other),
+            _ => {}
+        }
+    }
+    complaint
 }
 
 type WorkerResult = (Done, Vec<Digest>, Vec<Digest>);
@@ -122,11 +138,7 @@ fn all_done(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, bytes: u64
             Heard::Done(done, sent, received) => results[number] = Some((done, sent, received)),
             Heard::Answer(Answer::Failed { error }) => {
                 bar.finish_and_clear();
-                return Err(ShuffleError::Worker {
-                    worker: number as u32,
-                    process: workers[number].process_id(),
-                    error,
-                });
+                return Err(blame(workers, heard, number, error));
             }
             Heard::Gone(error) => {
                 bar.finish_and_clear();

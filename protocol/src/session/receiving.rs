@@ -79,7 +79,7 @@ impl Receiving {
     /// What is outstanding may be under way as payload: when that arrives, a grant that could wait no longer can.
     fn grant_is_due(&self) -> bool {
         let untold = self.credit.granted() - self.announced;
-        untold > 0 && untold >= self.credit.outstanding() / 4
+        untold > 0 && untold.saturating_mul(4) >= self.credit.outstanding()
     }
 
     pub(super) fn grant_slots(&mut self, slots: &[Slot]) {

@@ -73,6 +73,11 @@ impl Session {
         Some(head.finish(self.epoch, self.sent, self.received, acknowledge))
     }
 
+    /// Whether the window of control buffers is used up: the peer has to acknowledge before anything more goes out.
+    pub fn is_full(&self) -> bool {
+        self.sent - self.acknowledged >= u64::from(self.limits.control_window)
+    }
+
     /// Whether `transmit` has nothing to do until something happens.
     pub fn is_quiet(&self) -> bool {
         let window = self.window();
