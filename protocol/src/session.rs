@@ -68,6 +68,8 @@ pub struct Session {
     last_heard: Time,
     closing: Option<(ReasonCode, String)>,
     goodbye_said: bool,
+    /// After a reconnect the peer names its channels, and says once that these were all.
+    awaits_resumed: bool,
 }
 
 impl Session {
@@ -97,6 +99,7 @@ impl Session {
             last_heard: now,
             closing: None,
             goodbye_said: false,
+            awaits_resumed: false,
         }
     }
 
@@ -390,6 +393,10 @@ impl Session {
     }
 
     fn handle_resumed<F: FnMut(SessionEvent<'_>)>(&mut self, engine: &mut F) {
+        // It looks at every channel: a peer that repeats it must not make this side do so each time.
+        if !std::mem::take(&mut self.awaits_resumed) {
+            return;
+        }
         let unnamed = self.sending.iter().filter(|(_, sending)| sending.resuming);
         let mut finished: Vec<_> = unnamed.map(|(channel, _)| *channel).collect();
         finished.sort_unstable();
@@ -495,6 +502,7 @@ impl Session {
         (self.sent, self.acknowledged, self.received, self.received_told, self.bytes_untold) = (0, 0, 0, 0, 0);
         (self.unasked, self.acknowledge_now, self.goodbye_said) = (0, false, false);
         (self.last_sent, self.last_heard) = (now, now);
+        self.awaits_resumed = true;
         self.forget_speakers();
         let (asked, new): (Vec<_>, Vec<_>) = self.sorted_receiving().partition(|(_, asked)| *asked);
         for (channel, _) in asked {

@@ -10,7 +10,7 @@ impl Session {
     /// but whether they are many: a small model never has many.
     #[doc(hidden)]
     pub fn hash_state(&self, state: &mut impl Hasher) {
-        (self.linked, self.epoch, self.goodbye_said, self.closing.is_some()).hash(state);
+        (self.linked, self.epoch, self.goodbye_said, self.closing.is_some(), self.awaits_resumed).hash(state);
         (self.sent - self.acknowledged, self.received - self.received_told, self.bytes_untold > 1 << 17).hash(state);
         (self.acknowledge_now, (self.unasked > self.acknowledged).then(|| self.sent - self.unasked)).hash(state);
         (&self.speakers, &self.rejects).hash(state);
