@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use sluice_core::Reactor;
 
 /// How long a thread with nothing to do looks again and again before it sleeps. A wake-up from sleep costs the peer's
-/// thread some 8 µs and comes 16–36 µs later (docs/decisions/0001), so the next message often comes first.
-const LOOK_AGAIN: Duration = Duration::from_micros(50);
+/// thread some 8 µs and comes 16–36 µs later (docs/decisions/0001), so the next message often comes first. Of 0, 5, 15,
+/// 50 and 150 µs, 15 cost the least CPU for a byte (docs/benchmarks.md).
+const LOOK_AGAIN: Duration = Duration::from_micros(15);
 
 /// A task: ends with what it did or with why it failed.
 pub(super) type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
