@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Wake, Waker};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -56,9 +56,18 @@ pub(crate) struct MailSlot {
     bell: Arc<Bell>,
 }
 
-/// Wakes a sleeping reactor; does nothing to one that is awake.
+/// The reactor looks at everything before it sleeps.
+const AWAKE: u8 = 0;
+/// It sleeps, or is about to.
+const ASLEEP: u8 = 1;
+/// Somebody has called the waker while it was awake: it does not fall asleep before it has looked again.
+const RUNG: u8 = 2;
+/// Somebody has rung while it slept: the event is, or is about to be, readable.
+const ROUSED: u8 = 3;
+
+/// Wakes a sleeping reactor.
 struct Bell {
-    asleep: AtomicBool,
+    state: AtomicU8,
     /// The worker stops, or its reactor is gone: who leaves a command has to look, because nobody may read it.
     closed: AtomicBool,
     event: OwnedFd,
@@ -66,7 +75,7 @@ struct Bell {
 
 pub(crate) fn mailbox() -> io::Result<(Mailbox, MailSlot)> {
     let event = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-    let bell = Arc::new(Bell { asleep: AtomicBool::new(false), closed: AtomicBool::new(false), event });
+    let bell = Arc::new(Bell { state: AtomicU8::new(AWAKE), closed: AtomicBool::new(false), event });
     let (sender, receiver) = crossbeam_channel::unbounded();
     Ok((Mailbox { sender, bell: Arc::clone(&bell) }, MailSlot { receiver, bell }))
 }
@@ -84,7 +93,7 @@ impl Mailbox {
         self.bell.closed.load(Ordering::SeqCst)
     }
 
-    /// Wakes the reactor.
+    /// Wakes the reactor, or keeps it from falling asleep before it has looked once more.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.bell))
     }
@@ -102,14 +111,14 @@ impl MailSlot {
 
     /// Announces sleep. False if something has come meanwhile: do not sleep. `awake` has to follow in either case.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.bell.asleep.store(true, Ordering::SeqCst);
-        self.receiver.is_empty()
+        let quiet = self.bell.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        quiet && self.receiver.is_empty()
     }
 
     /// Ends what `fall_asleep` began.
     pub(crate) fn awake(&self) {
-        if !self.bell.asleep.swap(false, Ordering::SeqCst) {
-            // Somebody rang; take the ring back, or the next sleep would end at once.
+        if self.bell.state.swap(AWAKE, Ordering::SeqCst) == ROUSED {
+            // Take the ring back, or the next sleep would end at once.
             let mut count = [0u8; 8];
             let _ = rustix::io::read(&self.bell.event, &mut count);
         }
@@ -122,10 +131,25 @@ impl MailSlot {
 }
 
 impl Bell {
+    /// For who has left a command: a reactor that is awake sees it before it sleeps.
     fn ring(&self) {
         // The sender has pushed before; the reactor looks after it has stored: one of the two sees the other.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+        if self.state.load(Ordering::Relaxed) == ASLEEP {
+            self.rouse();
+        }
+    }
+
+    /// For who has left something where the reactor does not look, such as a task's place in an executor's queue: sticky,
+    /// so that it is not lost between the executor's look and the sleep.
+    fn ring_sticky(&self) {
+        if self.state.compare_exchange(AWAKE, RUNG, Ordering::SeqCst, Ordering::SeqCst) == Err(ASLEEP) {
+            self.rouse();
+        }
+    }
+
+    fn rouse(&self) {
+        if self.state.compare_exchange(ASLEEP, ROUSED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             // Fails only if the counter is full, and then it is readable anyway.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -134,10 +158,43 @@ impl Bell {
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.ring_sticky();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.ring_sticky();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An executor found its queue empty; before its reactor fell asleep, another thread put a task there and called the
+    /// waker. The ring was lost, and the task ran when a heartbeat was due.
+    #[test]
+    fn a_waker_that_is_called_before_the_sleep_keeps_the_reactor_awake_once() {
+        let (mailbox, mail) = mailbox().expect("an eventfd");
+        mailbox.waker().wake();
+        assert!(!mail.fall_asleep(), "somebody rang");
+        mail.awake();
+        assert!(mail.fall_asleep(), "and was heard");
+        mail.awake();
+    }
+
+    #[test]
+    fn a_command_before_the_sleep_or_a_ring_in_it_ends_it() {
+        let (mailbox, mail) = mailbox().expect("an eventfd");
+        mailbox.send(Command::Stop);
+        assert!(!mail.fall_asleep(), "there is mail");
+        mail.awake();
+        assert!(mail.next().is_some());
+        assert!(mail.fall_asleep());
+        mailbox.waker().wake();
+        let mut polled = [rustix::event::PollFd::new(&mail.bell.event, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut polled, None), Ok(1));
+        mail.awake();
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(rustix::event::poll(&mut polled, Some(&now)), Ok(0), "the ring is taken back");
     }
 }

@@ -24,7 +24,7 @@ use crate::mailbox::{Command, MailSlot, Mailbox};
 use crate::partition::PartitionManager;
 use crate::stats::Counters;
 use gates::ServedGate;
-use links::Links;
+use links::{Links, Subscription};
 use timers::Timers;
 
 /// Commands taken in one turn. The links have theirs in between, or peers would take a busy worker for a dead one.
@@ -169,7 +169,9 @@ impl Reactor {
                 }
             }
             Command::OpenGate { gate, inbox, memory, channels } => self.open_gate(gate, inbox, memory, channels),
-            Command::Subscribe { gate, channel, location } => self.subscribe(now, gate, channel, location),
+            Command::Subscribe { gate, channel, location } => {
+                self.subscribe(now, Subscription { gate, channel, location, attempts: 0 });
+            }
             Command::Consumed { gate, channel } => self.consumed(gate, channel),
             Command::EventsTaken { gate, channel, events } => self.events_taken(gate, channel, events),
             Command::GateMemory(gate) => self.links.dirty_gate(gate),

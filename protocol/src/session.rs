@@ -311,8 +311,12 @@ impl Session {
                 }
             }
             Frame::Cancelled { channel } => {
-                if self.receiving.remove(&channel).is_some() {
-                    engine(SessionEvent::Cancelled(channel));
+                if let Some(receiving) = self.receiving.remove(&channel) {
+                    let (code, text) = (ReasonCode::Violation, "the producer stopped although nobody had cancelled");
+                    engine(match receiving.cancelling {
+                        true => SessionEvent::Cancelled(channel),
+                        false => SessionEvent::Failed { channel, code, text },
+                    });
                 }
             }
             Frame::Return { channel, returned, slots_through } => {
@@ -586,6 +590,11 @@ impl Session {
     /// The credit of a channel that this side sends, as far as it knows; `None` for a channel that is over.
     pub fn sender_credit(&self, channel: ChannelId) -> Option<Credit> {
         self.sending.get(&channel).map(|sending| sending.credit)
+    }
+
+    /// Whether nothing has arrived on a channel yet: then it may be opened anew elsewhere.
+    pub fn is_untouched(&self, channel: ChannelId) -> bool {
+        self.receiving.get(&channel).is_some_and(Receiving::is_untouched)
     }
 
     /// The channels that this side receives.

@@ -19,7 +19,6 @@ impl Direct {
     #[inline]
     pub(super) fn append_whole(&mut self, target: u32, record: &[u8]) -> bool {
         let open = &mut self.open[target as usize];
-        let first = open.filled() == 0;
         let room = open.room();
         // A buffer that becomes exactly full is sealed, which the slow way does.
         if room.len() <= LENGTH_BYTES + record.len() {
@@ -28,7 +27,7 @@ impl Direct {
         room[..LENGTH_BYTES].copy_from_slice(&(record.len() as u32).to_le_bytes());
         room[LENGTH_BYTES..LENGTH_BYTES + record.len()].copy_from_slice(record);
         open.advance(LENGTH_BYTES + record.len());
-        if first {
+        if !std::mem::replace(&mut open.listed, true) {
             self.dirty.push(target);
         }
         true
@@ -36,14 +35,18 @@ impl Direct {
 
     /// The buffer of a target that is about to be written to.
     pub(super) fn open(&mut self, target: u32) -> &mut OpenBuffer {
-        self.dirty.push(target);
-        &mut self.open[target as usize]
+        let open = &mut self.open[target as usize];
+        if !std::mem::replace(&mut open.listed, true) {
+            self.dirty.push(target);
+        }
+        open
     }
 
     pub(super) fn seal_all(&mut self, sealed: &mut Sealed<'_>) {
         for target in self.dirty.drain(..) {
-            // One that is listed twice is empty the second time.
-            sealed.push(target, self.open[target as usize].seal(true));
+            let open = &mut self.open[target as usize];
+            open.listed = false;
+            sealed.push(target, open.seal(true));
         }
     }
 

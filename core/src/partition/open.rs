@@ -34,6 +34,8 @@ impl Patience<'_, '_> {
 pub(super) struct OpenBuffer {
     buffer: Option<BufferMut>,
     filled: usize,
+    /// Stands in the list of those that the next flush looks at.
+    pub(super) listed: bool,
 }
 
 impl OpenBuffer {

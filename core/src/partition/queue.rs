@@ -103,12 +103,7 @@ impl Partition {
         };
         // Buffers return to their pool, and may wake a task: not under the lock.
         drop(dropped);
-        if !remote.is_empty() {
-            self.mailbox.send(Command::Ready(remote));
-        }
-        for (inbox, channel) in local {
-            inbox.local_ready(channel);
-        }
+        self.notify(remote, local);
         accepted
     }
 
@@ -230,27 +225,34 @@ impl Partition {
     }
 
     fn end_all(&self, failure: Failure, release: bool) {
-        let mut items = Vec::new();
-        let mut dropped = Vec::new();
+        let (mut remote, mut local, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut state = lock(&self.state);
-            if state.released {
-                return;
-            }
             for index in 0..state.subpartitions.len() {
                 if release {
                     dropped.append(&mut state.clear(index));
                 }
-                let complete =
-                    matches!(state.subpartitions[index].queue.back(), Some(Item::End { .. } | Item::Failed(_)));
-                if !state.subpartitions[index].ended && !complete {
-                    items.push((index as u32, Item::Failed(failure.clone())));
+                let last = state.subpartitions[index].queue.back();
+                if !matches!(last, Some(Item::End { .. } | Item::Failed(_))) {
+                    let failed = Item::Failed(failure.clone());
+                    dropped.extend(state.push(index as u32, failed, &mut remote, &mut local).err());
                 }
             }
+            // With the same lock: nothing that a writer hands over comes behind the failure.
+            state.released |= release;
         }
         drop(dropped);
-        self.hand_over(&mut items);
-        lock(&self.state).released |= release;
+        self.notify(remote, local);
+    }
+
+    /// Tells readers that were waiting: one command for all remote ones, so the reactor is woken at most once.
+    fn notify(&self, remote: Vec<(LinkId, ChannelId)>, local: Vec<(Arc<Inbox>, u32)>) {
+        if !remote.is_empty() {
+            self.mailbox.send(Command::Ready(remote));
+        }
+        for (inbox, channel) in local {
+            inbox.local_ready(channel);
+        }
     }
 }
 

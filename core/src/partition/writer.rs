@@ -1,8 +1,8 @@
 //! The producing task's end of a partition.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use sluice_memory::{BufferPool, SizeClass};
@@ -59,8 +59,20 @@ pub(crate) struct WriterEnd(Weak<Shared>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushOutcome {
     Done,
-    /// The task is writing just now, or memory to sort into is short: try again soon.
+    /// The task is writing just now: try again soon.
     Again,
+}
+
+/// Called by the pool of a writer whose flush found no memory to sort into.
+struct FlushWhenThereIsMemory {
+    writer: Weak<Shared>,
+    mailbox: Mailbox,
+}
+
+impl Wake for FlushWhenThereIsMemory {
+    fn wake(self: Arc<Self>) {
+        self.mailbox.send(Command::FlushLater(WriterEnd(Weak::clone(&self.writer))));
+    }
 }
 
 struct Shared {
@@ -70,6 +82,7 @@ struct Shared {
     open: Mutex<Open>,
     credit_nanos: AtomicU64,
     buffer_nanos: AtomicU64,
+    flush_waker: OnceLock<Waker>,
 }
 
 #[derive(Clone, Copy)]
@@ -99,6 +112,7 @@ impl PartitionWriter {
             open: Mutex::new(open),
             credit_nanos: AtomicU64::new(0),
             buffer_nanos: AtomicU64::new(0),
+            flush_waker: OnceLock::new(),
         };
         Self { shared: Arc::new(shared), waiting: None, broadcast_offset: 0 }
     }
@@ -302,9 +316,12 @@ impl PartitionWriter {
         match shared.settings.flush {
             FlushInterval::Off => {}
             FlushInterval::Always => {
-                // Pending only for want of memory to sort into; the next write, or the end, tries again.
-                let _ = open.seal_all(&shared.settings.pool, &mut Patience::Try);
+                let sealed = open.seal_all(&shared.settings.pool, &mut Patience::Try);
                 shared.hand_over(open)?;
+                if !sealed && !std::mem::replace(&mut open.flush_armed, true) {
+                    // There was no memory to sort into: the reactor flushes as soon as there is.
+                    shared.settings.mailbox.send(Command::FlushLater(WriterEnd(Arc::downgrade(shared))));
+                }
             }
             FlushInterval::After(_) if !open.flush_armed && open.is_dirty() => {
                 open.flush_armed = true;
@@ -410,7 +427,9 @@ impl WriterEnd {
     pub(crate) fn interval(&self) -> Option<Duration> {
         match self.0.upgrade()?.settings.flush {
             FlushInterval::After(interval) => Some(interval),
-            FlushInterval::Always | FlushInterval::Off => None,
+            // Only what could not be sealed for want of memory.
+            FlushInterval::Always => Some(Duration::ZERO),
+            FlushInterval::Off => None,
         }
     }
 
@@ -418,13 +437,15 @@ impl WriterEnd {
     pub(crate) fn flush(&self) -> FlushOutcome {
         let Some(shared) = self.0.upgrade() else { return FlushOutcome::Done };
         let Some(mut open) = try_lock(&shared.open) else { return FlushOutcome::Again };
-        let sealed = open.seal_all(&shared.settings.pool, &mut Patience::Try);
+        let waker = shared.flush_waker.get_or_init(|| {
+            let (writer, mailbox) = (Weak::clone(&self.0), shared.settings.mailbox.clone());
+            Waker::from(Arc::new(FlushWhenThereIsMemory { writer, mailbox }))
+        });
+        let sealed = open.seal_all(&shared.settings.pool, &mut Patience::Wait(&mut Context::from_waker(waker)));
         // Whether anybody still reads is the task's concern.
         let _ = shared.hand_over(&mut open);
-        if !sealed {
-            return FlushOutcome::Again;
-        }
-        open.flush_armed = false;
+        // Otherwise the pool calls when there is memory to sort into.
+        open.flush_armed = !sealed;
         FlushOutcome::Done
     }
 }

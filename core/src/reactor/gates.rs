@@ -29,13 +29,14 @@ impl Reactor {
         self.gates.insert(gate, ServedGate { inbox, credit, channels: vec![None; channels as usize] });
     }
 
-    pub(super) fn subscribe(&mut self, now: Time, gate: GateId, channel: u32, location: ChannelLocation) {
+    pub(super) fn subscribe(&mut self, now: Time, subscription: Subscription) {
+        let Subscription { gate, channel, location, .. } = &subscription;
         if location.node == self.settings.node {
-            return self.subscribe_here(now, gate, channel, &location);
+            return self.subscribe_here(now, *gate, *channel, location);
         }
         // Which lane does not matter, but it has to spread the channels of one partition.
         let lane = Lane((location.subpartition % u32::from(self.settings.lanes)) as u16);
-        match self.links.route(lane, Subscription { gate, channel, location }) {
+        match self.links.route(lane, subscription) {
             Route::Open(link, subscription) => self.open_channel(link, subscription),
             Route::Waits => {}
             Route::Connect(subscription) => {

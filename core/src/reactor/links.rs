@@ -13,6 +13,8 @@ pub(super) struct Subscription {
     pub(super) gate: GateId,
     pub(super) channel: u32,
     pub(super) location: ChannelLocation,
+    /// How often it was opened in vain.
+    pub(super) attempts: u8,
 }
 
 /// One connection that is up.

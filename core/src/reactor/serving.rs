@@ -7,6 +7,7 @@ use sluice_protocol::wire::Open;
 use sluice_protocol::{ChannelId, PartitionId, ReasonCode, Time};
 
 use super::Reactor;
+use super::links::Subscription;
 use super::timers::{Waiter, Waiting};
 use crate::gate::Arrived;
 use crate::partition::Found;
@@ -53,7 +54,9 @@ impl Reactor {
         for waiting in self.timers.take_waiting(partition) {
             match waiting.waiter {
                 Waiter::Remote(link, channel) => self.serve(link, channel, partition, waiting.subpartition),
-                Waiter::Here(gate, channel, location) => self.subscribe(now, gate, channel, *location),
+                Waiter::Here(gate, channel, location) => {
+                    self.subscribe(now, Subscription { gate, channel, location: *location, attempts: 0 });
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a reactor does later: flushes, and the deadlines of consumers that wait for a partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sluice_plugin::LinkId;
@@ -32,7 +32,10 @@ pub(super) struct Waiting {
 pub(super) struct Timers {
     /// In the order in which they are due; the number tells those of one moment apart.
     flushes: BTreeMap<(Time, u64), WriterEnd>,
-    waiting: BTreeMap<(Time, u64), Waiting>,
+    /// By partition: a thousand writers that appear one after the other each find theirs at once.
+    waiting: HashMap<PartitionId, Vec<(Time, Waiting)>>,
+    /// No deadline of those is earlier.
+    earliest: Option<Time>,
     count: u64,
 }
 
@@ -64,27 +67,38 @@ impl Timers {
     }
 
     pub(super) fn wait_until(&mut self, deadline: Time, waiting: Waiting) {
-        let number = self.number();
-        self.waiting.insert((deadline, number), waiting);
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+        self.waiting.entry(waiting.partition).or_default().push((deadline, waiting));
     }
 
     /// Those whose time is over.
     pub(super) fn overdue(&mut self, now: Time) -> Vec<Waiting> {
-        let later = self.waiting.split_off(&(Time(now.0 + 1), 0));
-        std::mem::replace(&mut self.waiting, later).into_values().collect()
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return Vec::new();
+        }
+        let mut overdue = Vec::new();
+        self.retain(|deadline, waiting| {
+            let in_time = deadline > now;
+            if !in_time {
+                overdue.push(waiting.clone());
+            }
+            in_time
+        });
+        self.earliest = self.waiting.values().flatten().map(|(deadline, _)| *deadline).min();
+        overdue
     }
 
     /// Takes out those who wait for a partition.
     pub(super) fn take_waiting(&mut self, partition: PartitionId) -> Vec<Waiting> {
-        let mut taken = Vec::new();
-        self.waiting.retain(|_, waiting| {
-            let mine = waiting.partition == partition;
-            if mine {
-                taken.push(waiting.clone());
-            }
-            !mine
+        let waiting = self.waiting.remove(&partition).unwrap_or_default();
+        waiting.into_iter().map(|(_, waiting)| waiting).collect()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(Time, &Waiting) -> bool) {
+        self.waiting.retain(|_, of_partition| {
+            of_partition.retain(|(deadline, waiting)| keep(*deadline, waiting));
+            !of_partition.is_empty()
         });
-        taken
     }
 
     /// A channel of this worker waits for a partition of this worker.
@@ -96,7 +110,7 @@ impl Timers {
 
     /// The channel, or all of a link if there is none, waits no more.
     pub(super) fn forget(&mut self, link: LinkId, channel: Option<ChannelId>) {
-        self.waiting.retain(|_, waiting| match waiting.waiter {
+        self.retain(|_, waiting| match waiting.waiter {
             Waiter::Remote(other, waits) => other != link || channel.is_some_and(|channel| channel != waits),
             Waiter::Here(..) => true,
         });
@@ -104,13 +118,12 @@ impl Timers {
 
     /// The gate waits no more.
     pub(super) fn forget_gate(&mut self, gate: GateId) {
-        self.waiting.retain(|_, waiting| !matches!(waiting.waiter, Waiter::Here(waits, ..) if waits == gate));
+        self.retain(|_, waiting| !matches!(waiting.waiter, Waiter::Here(waits, ..) if waits == gate));
     }
 
     /// When the next thing is due.
     pub(super) fn next(&self) -> Option<Time> {
         let flush = self.flushes.first_key_value().map(|((time, _), _)| *time);
-        let waiting = self.waiting.first_key_value().map(|((time, _), _)| *time);
-        flush.into_iter().chain(waiting).min()
+        flush.into_iter().chain(self.earliest).min()
     }
 }

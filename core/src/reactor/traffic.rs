@@ -14,6 +14,9 @@ use crate::gate::Arrived;
 /// Frames from which a message is answered at once.
 const BUSY_FRAMES: u16 = 256;
 
+/// How often a channel is opened anew because the peer keeps another connection.
+const ATTEMPTS_MAX: u8 = 8;
+
 /// What a message asks of the reactor, noted while the session reads it and done afterwards.
 enum Note {
     Opened(ChannelId, Open),
@@ -81,13 +84,15 @@ impl Reactor {
         }
         let farewell = entry.farewell.take().or(entry.verdict.take());
         let duplicate = matches!(farewell, Some((ReasonCode::DuplicateLink, _)));
-        for (_, subscription) in entry.incoming.drain() {
-            if duplicate {
-                // Nothing was delivered on it: the channel opens anew on the connection that is kept.
+        for (channel, mut subscription) in entry.incoming.drain() {
+            subscription.attempts += 1;
+            // Nothing was delivered on it: the channel opens anew on the connection that is kept. A peer that never keeps
+            // one is not asked for ever.
+            if duplicate && entry.session.is_untouched(channel) && subscription.attempts < ATTEMPTS_MAX {
                 if let Some(served) = self.gates.get_mut(&subscription.gate) {
                     served.credit.closed(subscription.channel);
                 }
-                self.subscribe(now, subscription.gate, subscription.channel, subscription.location);
+                self.subscribe(now, subscription);
                 continue;
             }
             let (code, text) = match &farewell {
@@ -143,6 +148,11 @@ impl Reactor {
                     Landing::Inline(payload) => self.pack(link, channel, &payload),
                     Landing::Lost => Vec::new(),
                 };
+                if pieces.iter().map(|piece| piece.len()).sum::<usize>() != bytes as usize {
+                    let text = "a block found no memory although its credit was granted".into();
+                    let failed = Arrived::Failed { code: ReasonCode::Violation, text };
+                    return self.with_gate(link, channel, |served, index| served.inbox.deliver(index, failed));
+                }
                 self.counters.received(bytes.into());
                 self.block_arrived(link, channel, pieces, bytes, crc, behind);
             }
@@ -227,9 +237,9 @@ impl Reactor {
             busy = true;
         }
         let drained = entry.source.drained();
-        // Not before the farewell is on its way; a peer that takes nothing more is closed without it.
-        let said = entry.session.is_quiet() || entry.session.is_full();
-        let closing = entry.verdict.is_some() && entry.refused.is_none() && said;
+        // Not before the farewell is on its way; but a peer that takes nothing more is closed without it.
+        let said = entry.session.is_quiet() || entry.session.is_full() || entry.refused.is_some();
+        let closing = entry.verdict.is_some() && said;
         for partition in drained {
             self.manager.remove(partition);
         }

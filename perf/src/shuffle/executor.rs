@@ -79,6 +79,10 @@ impl<'a, T> Executor<'a, T> {
         self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    fn has_ready(&self) -> bool {
+        !self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn run_task(&mut self, ended: &mut impl FnMut(T)) -> bool {
         let Some(index) = self.next_task() else { return false };
         let wake = &self.wakers[index];
@@ -99,7 +103,7 @@ impl<'a, T> Executor<'a, T> {
         if self.eager {
             while began.elapsed() < LOOK_AGAIN {
                 std::hint::spin_loop();
-                if self.reactor.turn() {
+                if self.reactor.turn() || self.has_ready() {
                     return Ok(());
                 }
             }

@@ -166,6 +166,11 @@ impl Receiving {
         (self.blocks, self.bytes)
     }
 
+    /// Neither a block nor an event has come.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.sequence == self.open.first_sequence
+    }
+
     pub(super) fn has_something_to_say(&self) -> bool {
         let of_credit = self.say_grant || self.say_reclaim || !self.say_slots.is_empty();
         self.say_open || self.say_resume || self.say_cancel || (of_credit && !self.cancelling)
