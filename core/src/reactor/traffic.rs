@@ -82,8 +82,12 @@ impl Reactor {
         for partition in entry.source.detach_all().into_iter().chain(entry.source.drained()) {
             self.manager.remove(partition);
         }
-        let farewell = entry.farewell.take().or(entry.verdict.take());
-        let duplicate = matches!(farewell, Some((ReasonCode::DuplicateLink, _)));
+        let node = entry.peer.node;
+        let said = entry.farewell.take().map(|(code, said)| (code, format!("node {node} closed the link: {said}")));
+        let verdict =
+            entry.verdict.take().map(|(code, why)| (code, format!("the link to node {node} was closed: {why}")));
+        let ending = said.or(verdict);
+        let duplicate = matches!(ending, Some((ReasonCode::DuplicateLink, _)));
         for (channel, mut subscription) in entry.incoming.drain() {
             subscription.attempts += 1;
             // Nothing was delivered on it: the channel opens anew on the connection that is kept. A peer that never keeps
@@ -95,10 +99,8 @@ impl Reactor {
                 self.subscribe(now, subscription);
                 continue;
             }
-            let (code, text) = match &farewell {
-                Some((code, said)) => (*code, format!("node {} closed the link: {said}", entry.peer.node)),
-                None => (ReasonCode::WorkerLost, format!("the link to node {} is lost: {cause}", entry.peer.node)),
-            };
+            let lost = || (ReasonCode::WorkerLost, format!("the link to node {node} is lost: {cause}"));
+            let (code, text) = ending.clone().unwrap_or_else(lost);
             self.fail_subscription(subscription.gate, subscription.channel, code, text);
         }
     }

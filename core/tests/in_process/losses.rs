@@ -1,5 +1,7 @@
 //! Producers and consumers that go away in the middle.
 
+use std::time::Duration;
+
 use sluice_core::{Delivery, ReadError, ReasonCode, WriteError};
 
 use crate::stage::{PLACES, Seen, Stage, partition, record};
@@ -202,4 +204,21 @@ fn a_writer_that_waits_is_told_when_its_partition_is_released() {
     assert_eq!(told, Some(WriteError::Released { partition: partition(1) }));
     drop(writer);
     stage.assert_all_memory_is_back();
+}
+
+/// It neither sends nor closes: its machine is frozen, or the network between is gone.
+#[test]
+fn a_peer_that_says_nothing_for_too_long_is_given_up() {
+    let mut stage = Stage::new(2);
+    let mut writer = stage.writer(0, 1, 1);
+    let mut gate = stage.gate(1, &[(0, 1, 0)]);
+    stage.write(&mut writer, 0, b"half of it");
+    stage.flush(&mut writer);
+    assert!(matches!(stage.next(&mut gate), Delivery::Buffer { .. }));
+    let frozen = stage.take_reactor(0);
+    stage.pass(sluice_core::Limits::default().silence_max + Duration::from_secs(1));
+    let error = stage.failure(&mut gate);
+    assert_eq!(code(&error), ReasonCode::Silent);
+    assert!(error.to_string().contains("nothing heard"), "{error}");
+    drop(frozen);
 }
