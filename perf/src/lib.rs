@@ -12,10 +12,12 @@
 //! | [`survey`] | the subcommand that measures the ceilings alone |
 //! | [`report`] | the figures, as JSON and as text |
 //! | [`host`] | the machine and this process as the kernel sees them |
+//! | [`causes`] | an error with what caused it, as text |
 //! | [`units`] | figures as people write and read them |
 
 #![forbid(unsafe_code)]
 
+pub mod causes;
 pub mod ceiling;
 pub mod cli;
 pub mod digest;

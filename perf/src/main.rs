@@ -1,10 +1,15 @@
 //! Reads the command line and runs what it asks for.
 #![forbid(unsafe_code)]
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use sluice_perf::{
+    causes::with_causes,
     ceiling,
     cli::{Cli, Command},
     shuffle, survey,
@@ -34,12 +39,7 @@ fn refuse(error: &dyn Error) -> ! {
 
 fn exit_code(result: Result<(), impl Error>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    eprintln!("sluice-perf: {text}");
+    // Nobody may be left to read it; the status says it as well.
+    let _ = writeln!(io::stderr(), "sluice-perf: {}", with_causes(&error));
     ExitCode::from(FAILED)
 }

@@ -28,7 +28,14 @@ pub struct Scenario {
     pub input: InputSpec,
     /// Where each consumer's records are written, if they are.
     pub output: Option<PathBuf>,
+    /// How often is shuffled, by turns with the ceilings.
+    pub pairs: u32,
+    /// Whether the ceilings are left out.
+    pub no_ceiling: bool,
 }
+
+/// Each is a process with memory of its own and connections to all others, on one machine.
+pub const WORKERS_MAX: u32 = 1024;
 
 /// Where producers and consumers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -61,6 +68,9 @@ pub enum ScenarioError {
         "--placement split needs at least two workers, and there is 1: the first half produces, the others consume"
     )]
     NothingToSplit,
+    /// More than a machine can start.
+    #[error("--workers is {0}: at most {WORKERS_MAX} run on one machine; give each more --producers and --consumers")]
+    TooManyWorkers(u32),
     /// More tasks than ids.
     #[error("{workers} workers with {each} {tasks} each are more than can be numbered (4 294 967 295)")]
     TooMany {
@@ -83,6 +93,9 @@ impl Scenario {
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ScenarioError::Zero(name));
+        }
+        if self.workers > WORKERS_MAX {
+            return Err(ScenarioError::TooManyWorkers(self.workers));
         }
         if self.placement == Placement::Split && self.workers < 2 {
             return Err(ScenarioError::NothingToSplit);
@@ -147,6 +160,8 @@ mod tests {
             config: serde_json::Value::Null,
             input: InputSpec::Lineitem { scale_factor: 1.0 },
             output: None,
+            pairs: 1,
+            no_ceiling: true,
         }
     }
 
@@ -171,7 +186,11 @@ mod tests {
         assert_eq!(impossible.check(), Err(ScenarioError::NothingToSplit));
         impossible.workers = 0;
         assert_eq!(impossible.check(), Err(ScenarioError::Zero("workers")));
-        impossible.workers = u32::MAX;
+        impossible.workers = WORKERS_MAX + 1;
+        assert_eq!(impossible.check(), Err(ScenarioError::TooManyWorkers(1025)));
+        impossible.workers = WORKERS_MAX;
+        assert_eq!(impossible.check(), Ok(()));
+        impossible.producers_per_worker = u32::MAX;
         assert!(matches!(impossible.check(), Err(ScenarioError::TooMany { tasks: "producers", .. })));
     }
 

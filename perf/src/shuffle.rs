@@ -17,6 +17,7 @@ mod transport;
 mod verify;
 mod worker;
 
+pub use output::OutputError;
 pub use run::{ShuffleError, run};
 pub use transport::{Engine, TcpOptions};
 pub use worker::run_as_process;

@@ -1,5 +1,10 @@
 //! The subcommand `ceiling`: measures every ceiling in turn, round after round, and prints the medians.
-use std::{env, fs, io, thread, time::Duration};
+use std::{
+    env, fs,
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -51,11 +56,13 @@ pub fn run(args: &CeilingArgs, specs: Vec<InputSpec>) -> Result<(), CeilingError
         }
     }
     progress.finish_and_clear();
+    let mut out = io::stdout().lock();
     for measurement in &mut survey.measurements {
         measurement.median = Rate::median(&measurement.rounds);
-        println!("{}", measurement.line());
+        writeln!(out, "{}", measurement.line())?;
     }
-    println!("Linux {}, {} cores; medians of {} rounds", survey.host.kernel, survey.host.cores, args.rounds);
+    let Host { kernel, cores, .. } = &survey.host;
+    writeln!(out, "Linux {kernel}, {cores} cores; medians of {} rounds", args.rounds)?;
     if let Some(path) = &args.json {
         fs::write(path, serde_json::to_string_pretty(&survey).map_err(io::Error::from)?)?;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
-use crate::input::{InputSpec, Key};
+use crate::input::{InputSpec, Key, check_record_bytes, check_scale_factor, check_skew};
 
 /// Which records there are.
 #[derive(Clone, Debug, Default, Args)]
@@ -15,7 +15,7 @@ pub struct InputArgs {
     pub generate: Option<Generate>,
 
     /// How much of TPC-H lineitem: 1 is 6 001 215 rows of 125 bytes [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = scale_factor)]
     pub scale_factor: Option<f64>,
 
     /// How much random payload all producers make together, such as 20GB or 512MiB [default: 1GiB]
@@ -23,12 +23,12 @@ pub struct InputArgs {
     pub bytes: Option<ByteSize>,
 
     /// The size of each random record, at least 8, such as 100 or 16KiB [default: 100]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = record_bytes)]
     pub record_bytes: Option<ByteSize>,
 
     /// The Zipf exponent over the consumers of random records: 0 is uniform, with 1 the first consumer
     /// gets twice what the second gets and thrice what the third gets [default: 0]
-    #[arg(long, value_name = "EXPONENT")]
+    #[arg(long, value_name = "EXPONENT", allow_negative_numbers = true, value_parser = skew)]
     pub skew: Option<f64>,
 
     /// The same seed makes the same random records [default: 42]
@@ -48,6 +48,29 @@ pub struct InputArgs {
     /// The first line of each CSV and TSV file names the columns and is no record (so it is if --key is a name)
     #[arg(long, requires = "input")]
     pub header: bool,
+}
+
+fn scale_factor(text: &str) -> Result<f64, String> {
+    let number = finite(text)?;
+    check_scale_factor(number).map(|()| number).map_err(|error| error.to_string())
+}
+
+fn skew(text: &str) -> Result<f64, String> {
+    let number = finite(text)?;
+    check_skew(number).map(|()| number).map_err(|error| error.to_string())
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        Ok(number) => Err(format!("{number} is not finite: write a number such as 0.5 or 2")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn record_bytes(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    check_record_bytes(size.as_u64()).map(|()| size).map_err(|error| error.to_string())
 }
 
 /// What makes records.
@@ -81,6 +104,7 @@ impl InputArgs {
             let (paths, key, header) = (self.input.clone(), self.key.clone(), self.header);
             return Ok(InputSpec::Files { paths, key, header });
         }
+        self.without_file_options()?;
         match self.generate.unwrap_or(Generate::Lineitem) {
             Generate::Lineitem => {
                 self.without_random_options()?;
@@ -97,10 +121,19 @@ impl InputArgs {
     pub fn random(&self, record_bytes: ByteSize) -> InputSpec {
         InputSpec::Random {
             bytes: self.bytes.unwrap_or(ByteSize::gib(1)).as_u64(),
-            // The input itself refuses what is too large, with a better word than a failed conversion.
+            // What does not fit was refused with the command line.
             record_bytes: u32::try_from(record_bytes.as_u64()).unwrap_or(u32::MAX),
             skew: self.skew.unwrap_or(0.0),
             seed: self.seed.unwrap_or(42),
+        }
+    }
+
+    // clap asks for --input only where nothing else excludes it, and --generate does.
+    fn without_file_options(&self) -> Result<(), Misplaced> {
+        let given = [("--key", self.key.is_some()), ("--header", self.header)];
+        match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Misplaced { option, needs: "--input" }),
+            None => Ok(()),
         }
     }
 

@@ -120,6 +120,10 @@ mod tests {
         assert_eq!(config("shuffle", "flush_interval"), "\"5ms\"");
         assert_eq!((config("session", "lanes"), scenario.output.clone()), ("2".into(), Some("out".into())));
         assert_eq!(scenario.config["transport"]["tcp"]["engine"], "epoll");
+        // What nobody gave is there as it is used.
+        assert_eq!(scenario.config["transport"]["tcp"]["listen"], "127.0.0.1:0");
+        assert_eq!(scenario.config["transport"]["tcp"]["connect_timeout"], "5s");
+        assert_eq!((scenario.pairs, scenario.no_ceiling), (1, false));
     }
 
     #[test]
@@ -145,6 +149,8 @@ mod tests {
         assert!(refusal("x --input a.csv --skew 1").contains("--generate random"));
         assert!(refusal("x --input a.csv --generate random").contains("cannot be used with"));
         assert!(refusal("x --key 2").contains("--input"));
+        assert!(refusal("x --generate random --header").contains("--input"));
+        assert!(refusal("x --generate lineitem --key 2").contains("--input"));
     }
 
     #[test]

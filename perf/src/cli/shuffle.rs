@@ -6,6 +6,7 @@ use sluice_core::{Config, ConfigError};
 
 use super::{InputArgs, Misplaced};
 use crate::{
+    input::InputSpec,
     scenario::{Placement, Scenario, ScenarioError, Transport},
     settings::Settings,
     shuffle::TcpOptions,
@@ -97,6 +98,16 @@ pub enum SettingError {
     /// An option of a transport that does not run.
     #[error("--engine chooses what does the IO of the TCP transport, and the transport is in-process")]
     EngineWithoutTcp,
+    /// The engine would refuse each.
+    #[error(
+        "--record-bytes is {record_bytes}, and the engine takes records of at most {most} bytes: give less, or raise shuffle.record_bytes_max"
+    )]
+    RecordTooLarge {
+        /// What was asked for.
+        record_bytes: u32,
+        /// What the engine takes.
+        most: u64,
+    },
 }
 
 impl ShuffleArgs {
@@ -121,8 +132,17 @@ impl ShuffleArgs {
             config: Self::every_key(&config)?,
             input: self.input.spec()?,
             output: self.output.clone(),
+            pairs: self.pairs,
+            no_ceiling: self.no_ceiling,
         };
         scenario.check()?;
+        let most = config.shuffle.record_bytes_max.bytes() as u64;
+        match scenario.input {
+            InputSpec::Random { record_bytes, .. } if u64::from(record_bytes) > most => {
+                return Err(SettingError::RecordTooLarge { record_bytes, most });
+            }
+            _ => {}
+        }
         Ok(scenario)
     }
 
@@ -139,7 +159,7 @@ impl ShuffleArgs {
 
     /// The configuration with the transport's own table, which is checked here as well.
     fn every_key(config: &Config) -> Result<serde_json::Value, SettingError> {
-        let tcp = config.transport_options::<TcpOptions>("tcp")?;
+        let tcp = config.transport_options::<TcpOptions>("tcp")?.filled();
         let mut every = serde_json::to_value(config).unwrap_or_default();
         every["transport"] = serde_json::json!({ "tcp": tcp });
         Ok(every)

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{Batch, Range};
 pub use file::Key;
-pub use lineitem::ROWS_AT_SCALE_1;
+pub use lineitem::{ROWS_AT_SCALE_1, check_scale_factor};
+pub use random::{check_record_bytes, check_skew};
 pub use target::Targets;
 
 use self::{file::Files, lineitem::Lineitem, random::Random};

@@ -10,6 +10,25 @@ use super::{Batch, InputError, Range, Source, Targets};
 const RECORD_BYTES_MIN: u32 = 8;
 const RECORD_BYTES_MAX: u32 = 1 << 30;
 
+/// Refuses a size that no random record can have.
+pub fn check_record_bytes(bytes: u64) -> Result<(), InputError> {
+    match (u64::from(RECORD_BYTES_MIN)..=u64::from(RECORD_BYTES_MAX)).contains(&bytes) {
+        true => Ok(()),
+        false => {
+            let reason = format!("a random record of {bytes} bytes: it needs from 8 (a counter) to 1 GiB");
+            Err(InputError::Setting(reason))
+        }
+    }
+}
+
+/// Refuses an exponent that makes no sense of the consumers' shares.
+pub fn check_skew(skew: f64) -> Result<(), InputError> {
+    match (0.0..=10.0).contains(&skew) {
+        true => Ok(()),
+        false => Err(InputError::Setting(format!("a skew of {skew}: Zipf exponents go from 0 (uniform) to 10"))),
+    }
+}
+
 /// How far apart the starts of two batches in the block are: odd, so that all offsets take their turn.
 const ROTATION_BYTES: usize = 4093;
 
@@ -44,10 +63,7 @@ impl Random {
         targets: Targets,
     ) -> Result<Self, InputError> {
         let record_bytes = size.record_bytes;
-        if !(RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&record_bytes) {
-            let reason = format!("a random record of {record_bytes} bytes: it needs from 8 (a counter) to 1 GiB");
-            return Err(InputError::Setting(reason));
-        }
+        check_record_bytes(record_bytes.into())?;
         let choice = Choice::new(skew, targets)?;
         let mut block = vec![0; batch_bytes(record_bytes) + Batch::BYTES_MAX];
         SmallRng::seed_from_u64(seed).fill_bytes(&mut block);
@@ -74,15 +90,14 @@ impl Random {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.records * u64::from(self.record_bytes)
+        // Rounded up to whole records, so the largest number of bytes there is would not fit.
+        self.records.saturating_mul(u64::from(self.record_bytes))
     }
 }
 
 impl Choice {
     fn new(skew: f64, targets: Targets) -> Result<Choice, InputError> {
-        if !(0.0..=10.0).contains(&skew) {
-            return Err(InputError::Setting(format!("a skew of {skew}: Zipf exponents go from 0 (uniform) to 10")));
-        }
+        check_skew(skew)?;
         if skew == 0.0 {
             return Ok(Choice::Uniform(targets));
         }

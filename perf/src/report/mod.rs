@@ -1,6 +1,8 @@
 //! The figures of one run, as JSON and as text.
+mod file;
 mod summary;
 
+pub use file::{ReportFile, ReportFileError};
 use serde::{Deserialize, Serialize};
 
 use crate::{ceiling::Rate, host::Host, scenario::Scenario};

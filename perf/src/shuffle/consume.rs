@@ -8,6 +8,7 @@ use sluice_core::{Delivery, InputGate, RecordReader};
 use super::executor::yield_now;
 use super::output::Output;
 use super::produce::TURN_BYTES;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 
 /// Reads `gate` to its end.
@@ -22,7 +23,7 @@ pub(super) async fn consume(
     let mut readers: Vec<_> = (0..channels).map(|_| RecordReader::new(record_bytes_max)).collect();
     let mut turn = 0;
     while let Some(delivery) = poll_fn(|context| gate.poll_next(context)).await {
-        match delivery.map_err(|error| error.to_string())? {
+        match delivery.map_err(|error| with_causes(&error))? {
             Delivery::Buffer { channel, buffer } => {
                 let digest = &mut digests[channel as usize];
                 let before = digest.totals.bytes;
@@ -33,7 +34,7 @@ pub(super) async fn consume(
                         failed = output.write(record).err().or(failed.take());
                     }
                 };
-                readers[channel as usize].read(&buffer, show).map_err(|error| error.to_string())?;
+                readers[channel as usize].read(&buffer, show).map_err(|error| with_causes(&error))?;
                 if let Some(error) = failed {
                     return Err(error);
                 }

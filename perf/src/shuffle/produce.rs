@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sluice_core::{PartitionWriter, RecordBatch, WriterStatistics};
 
 use super::executor::yield_now;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::input::{Batch, Source};
 
@@ -28,14 +29,14 @@ pub(super) async fn produce(
     let mut digests = vec![Digest::default(); writer.subpartitions() as usize];
     let mut batch = Batch::default();
     let mut turn = 0;
-    while source.fill(&mut batch).map_err(|error| error.to_string())? {
+    while source.fill(&mut batch).map_err(|error| with_causes(&error))? {
         let mut records = Vec::with_capacity(batch.len());
         for (record, target) in batch.records() {
             digests[target as usize].add(record);
             records.push(record);
         }
         let mut pending = RecordBatch::new(&records, &batch.targets);
-        poll_fn(|context| writer.poll_write_batch(context, &mut pending)).await.map_err(|error| error.to_string())?;
+        poll_fn(|context| writer.poll_write_batch(context, &mut pending)).await.map_err(|error| with_causes(&error))?;
         let bytes = batch.payload_bytes();
         written.fetch_add(bytes, Ordering::Relaxed);
         turn += bytes;
@@ -44,6 +45,6 @@ pub(super) async fn produce(
             yield_now().await;
         }
     }
-    poll_fn(|context| writer.poll_finish(context)).await.map_err(|error| error.to_string())?;
+    poll_fn(|context| writer.poll_finish(context)).await.map_err(|error| with_causes(&error))?;
     Ok(Produced { digests, statistics: writer.statistics() })
 }

@@ -1,18 +1,19 @@
 //! One run of `shuffle`: ceilings before and after, the shuffle between them, the report.
 
 use std::env;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use sluice_core::{ConfigError, MemoryNeed};
 
 use super::coordinator;
+use super::output::{OutputError, make_folder};
 use super::verify::Mismatch;
+use crate::causes::with_causes;
 use crate::ceiling::{Bench, CeilingError, Limit, Rate, Records, WriteSize};
 use crate::cli::ShuffleArgs;
 use crate::host::Host;
-use crate::report::{Ceiling, Outcome, Pairs, Report, Spread};
+use crate::report::{Ceiling, Outcome, Pairs, Report, ReportFile, ReportFileError, Spread};
 use crate::scenario::{Scenario, Transport};
 use crate::units::mebibytes;
 
@@ -52,41 +53,55 @@ pub enum ShuffleError {
     /// A ceiling could not be measured.
     #[error(transparent)]
     Ceiling(#[from] CeilingError),
+    /// The folder for the records cannot take them.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The report could not be written.
-    #[error("{}: cannot be written", path.display())]
-    Json {
-        /// Where to.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Json(#[from] ReportFileError),
+    /// The figures could not be printed.
+    #[error("standard output: cannot be written")]
+    Print(#[source] io::Error),
 }
 
 /// Shuffles, compares, prints the report.
 pub fn run(args: &ShuffleArgs, scenario: Scenario) -> Result<(), ShuffleError> {
-    check_memory(&scenario)?;
-    let mut ceilings = (!args.no_ceiling).then(|| Ceilings::new(&scenario)).transpose()?;
+    // First, because the report may go there.
+    let folder = scenario.output.as_deref().map_or(Ok(()), make_folder);
+    let mut file = match args.json.as_deref().map(ReportFile::claim).transpose() {
+        Ok(file) => file,
+        Err(error) => return Err(folder.map_or_else(Into::into, |()| error.into())),
+    };
+    let result = folder.map_err(Into::into).and_then(|()| shuffle(args, &scenario));
+    match (&result, &mut file) {
+        (Ok(report), Some(file)) => file.write(report)?,
+        // The run's own error is the one to end with.
+        (Err(error), Some(file)) => drop(file.write_failure(&scenario, &with_causes(error))),
+        (_, None) => {}
+    }
+    let report = result?;
+    let mut out = io::stdout().lock();
+    write!(out, "{report}").and_then(|()| out.flush()).map_err(ShuffleError::Print)
+}
+
+fn shuffle(args: &ShuffleArgs, scenario: &Scenario) -> Result<Report, ShuffleError> {
+    check_memory(scenario)?;
+    let mut ceilings = (!args.no_ceiling).then(|| Ceilings::new(scenario)).transpose()?;
     measure(&mut ceilings)?;
-    let (mut outcome, mut engine) = coordinator::shuffle(&scenario)?;
+    let (mut outcome, mut engine) = coordinator::shuffle(scenario)?;
     measure(&mut ceilings)?;
     let mut pairs = vec![outcome.clone()];
     for _ in 1..args.pairs {
-        (outcome, engine) = coordinator::shuffle(&scenario)?;
+        (outcome, engine) = coordinator::shuffle(scenario)?;
         measure(&mut ceilings)?;
         pairs.push(outcome.clone());
     }
     let ceiling = ceilings.as_ref().and_then(Ceilings::result);
-    let mut report = Report::new(scenario, Host::here(Some(engine)), outcome, ceiling);
+    let mut report = Report::new(scenario.clone(), Host::here(Some(engine)), outcome, ceiling);
     if pairs.len() > 1 {
         report.pairs = ceilings.as_ref().and_then(|ceilings| ceilings.pairs(&pairs));
     }
-    print!("{report}");
-    if let Some(path) = &args.json {
-        let written =
-            serde_json::to_vec_pretty(&report).map_err(io::Error::from).and_then(|json| std::fs::write(path, json));
-        written.map_err(|source| ShuffleError::Json { path: path.clone(), source })?;
-    }
-    Ok(())
+    Ok(report)
 }
 
 fn measure(ceilings: &mut Option<Ceilings>) -> Result<(), ShuffleError> {

@@ -51,6 +51,25 @@ pub enum Engine {
 }
 
 impl TcpOptions {
+    /// As they are used: what is absent still is what the kernel decides.
+    pub(crate) fn filled(self) -> Self {
+        let engine = self.engine;
+        let used = self.config();
+        Self {
+            listen: Some(used.listen),
+            advertise: used.advertise,
+            engine,
+            connect_timeout: Some(Period(used.connect_timeout)),
+            handshake_timeout: Some(Period(used.handshake_timeout)),
+            close_timeout: Some(Period(used.close_timeout)),
+            send_queue_bytes: Some(Size(used.send_queue_bytes)),
+            socket_send_bytes: used.socket_send_bytes.map(Size),
+            socket_receive_bytes: used.socket_receive_bytes.map(Size),
+            links_max: Some(used.links_max),
+            links_unauthenticated_max: Some(used.links_unauthenticated_max),
+        }
+    }
+
     fn config(self) -> TcpConfig {
         let defaults = TcpConfig::default();
         let period = |given: Option<Period>, default| given.map_or(default, Period::duration);

@@ -1,6 +1,8 @@
 //! One worker: its environment, its tasks, its reactor, on one thread.
 
+use std::any::Any;
 use std::io::{self, BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +21,7 @@ use super::executor::{Executor, Task};
 use super::output::Output;
 use super::produce::{Produced, produce};
 use super::transport::Chosen;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::host;
 use crate::input::Input;
@@ -33,14 +36,35 @@ pub fn run_as_process() -> io::Result<()> {
     serve(io::BufReader::new(io::stdin()), io::stdout(), None)
 }
 
-/// Obeys until it is told to stop or its coordinator is gone.
-pub(super) fn serve<R, W>(mut orders: R, answers: W, hub: Option<&InProcess>) -> io::Result<()>
+/// Obeys until it is told to stop, its coordinator is gone, or it has said why it cannot go on.
+pub(super) fn serve<R, W>(orders: R, answers: W, hub: Option<&InProcess>) -> io::Result<()>
 where
-    R: BufRead + Send,
+    R: BufRead + Send + 'static,
+    W: Write + Send,
+{
+    let answers = Mutex::new(answers);
+    let error = match catch_unwind(AssertUnwindSafe(|| obey(orders, &answers, hub))) {
+        Ok(Ok(())) => return Ok(()),
+        // A coordinator that is gone does not hear it; one that is there would otherwise see an end without a reason.
+        Ok(Err(error)) => with_causes(&error),
+        // Nothing of this worker is used again but the pipe to say so.
+        Err(panic) => format!("panicked: {}", panic_text(&*panic)),
+    };
+    tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), &Answer::Failed { error })
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
+
+fn obey<R, W>(mut orders: R, answers: &Mutex<W>, hub: Option<&InProcess>) -> io::Result<()>
+where
+    R: BufRead + Send + 'static,
     W: Write + Send,
 {
     let Some(Order::Prepare { worker, scenario }) = hear(&mut orders)? else { return Ok(()) };
-    let answers = Mutex::new(answers);
     let say = |answer: &Answer| tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), answer);
     match prepare(worker, &scenario, hub) {
         Err(error) => say(&Answer::Failed { error }),
@@ -51,7 +75,7 @@ where
                 bytes_estimate: prepared.input.as_ref().map_or(0, Input::bytes_estimate),
             })?;
             let Some(Order::Go { workers }) = hear(&mut orders)? else { return Ok(()) };
-            shuffle(&mut prepared, &scenario, worker, &workers, orders, &answers)
+            shuffle(&mut prepared, &scenario, worker, &workers, orders, answers)
         }
     }
 }
@@ -73,19 +97,20 @@ impl Prepared {
 }
 
 fn prepare(worker: u32, scenario: &Scenario, hub: Option<&InProcess>) -> Result<Prepared, String> {
-    let config = scenario.settings.load().map_err(|error| error.to_string())?;
-    let transport = Chosen::of(scenario.transport, &config, hub).map_err(|error| error.to_string())?;
+    let config = scenario.settings.load().map_err(|error| with_causes(&error))?;
+    let transport = Chosen::of(scenario.transport, &config, hub).map_err(|error| with_causes(&error))?;
     // The text that TPC-H comments are cut from takes 300 MiB: only where there are producers.
     let input = match scenario.producers_of(worker).is_empty() {
         true => None,
         false => Some(
-            Input::prepare(&scenario.input, scenario.producers(), scenario.consumers()).map_err(|e| e.to_string())?,
+            Input::prepare(&scenario.input, scenario.producers(), scenario.consumers())
+                .map_err(|error| with_causes(&error))?,
         ),
     };
     let config = environment_config(worker, &config);
     let record_bytes_max = config.record_bytes_max;
     let started = ShuffleEnvironment::start(config, Arc::clone(&transport.factory), ReactorDrive::Caller);
-    let started = started.map_err(|error| error.to_string())?;
+    let started = started.map_err(|error| with_causes(&error))?;
     let reactor = started.reactor.expect("this thread asked to drive it");
     Ok(Prepared { environment: started.environment, reactor, input, transport, record_bytes_max })
 }
@@ -104,6 +129,15 @@ struct Progress {
     read: AtomicU64,
 }
 
+/// Set when it goes: no more progress is told.
+struct Through<'a>(&'a AtomicBool);
+
+impl Drop for Through<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// What a task brings home.
 enum Outcome {
     Produced(u32, Result<Produced, String>),
@@ -119,14 +153,16 @@ fn shuffle<R, W>(
     answers: &Mutex<W>,
 ) -> io::Result<()>
 where
-    R: BufRead + Send,
+    R: BufRead + Send + 'static,
     W: Write + Send,
 {
     let say = |answer: &Answer| tell(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner), answer);
     let progress = Progress::default();
-    let (stop, through) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (stop, through) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
     let waker = prepared.environment.waker();
     std::thread::scope(|scope| {
+        // However this ends: the scope waits for the thread that tells the progress.
+        let through = Through(&through);
         let started = monotone_nanos();
         let cpu = host::cpu_time();
         let Prepared { environment, reactor, input, record_bytes_max, .. } = prepared;
@@ -137,17 +173,17 @@ where
         };
         let mut left = tasks.len();
         // Orders come while the thread shuffles; the only one is to stop, and so is the coordinator's end.
-        let (stop, through) = (&stop, &through);
         {
-            let waker = waker.clone();
-            scope.spawn(move || {
+            let (waker, stop) = (waker.clone(), Arc::clone(&stop));
+            // Not of this scope: a worker that fails ends although nobody has told it to.
+            std::thread::spawn(move || {
                 let _ = hear::<Order>(&mut orders);
                 stop.store(true, Ordering::Release);
                 waker.wake();
             });
         }
         {
-            let progress = &progress;
+            let (progress, through) = (&progress, through.0);
             scope.spawn(move || {
                 while !through.load(Ordering::Acquire) {
                     let answer = Answer::Progress {
@@ -164,7 +200,7 @@ where
         let mut tally = Tally::new(scenario, worker);
         let mut executor = Executor::new(reactor, waker, tasks);
         let mut reported = false;
-        let result = executor.run(
+        executor.run(
             || stop.load(Ordering::Acquire),
             |outcome| {
                 if reported {
@@ -175,7 +211,7 @@ where
                     reported = true;
                     let _ = say(&Answer::Failed { error });
                 } else if left == 0 {
-                    through.store(true, Ordering::Release);
+                    through.0.store(true, Ordering::Release);
                     let done = tally.done(started, monotone_nanos(), (host::cpu_time() - cpu).as_secs_f64());
                     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
                     let _ = tell(&mut *answers, &Answer::Done(Box::new(done)));
@@ -183,9 +219,7 @@ where
                     let _ = tell_digests(&mut *answers, &tally.received);
                 }
             },
-        );
-        through.store(true, Ordering::Release);
-        result
+        )
     })
 }
 
@@ -206,7 +240,7 @@ fn tasks<'a>(
         let channels: Vec<_> = channels.into_iter().map(|(index, location)| (index as u32, location)).collect();
         let owner = format!("consumer {consumer}");
         let gate =
-            environment.create_gate(&owner, scenario.producers(), &channels).map_err(|error| error.to_string())?;
+            environment.create_gate(&owner, scenario.producers(), &channels).map_err(|error| with_causes(&error))?;
         let output = scenario.output.as_ref().map(|folder| Output::create(folder, consumer)).transpose()?;
         tasks.push(Box::pin(async move {
             Outcome::Consumed(consumer, consume(gate, output, record_bytes_max, &progress.read).await)
@@ -214,10 +248,10 @@ fn tasks<'a>(
     }
     let producers = scenario.producers_of(worker);
     let partitions: Vec<_> = producers.clone().map(|producer| (partition(producer), scenario.consumers())).collect();
-    let writers = environment.create_writers(&partitions).map_err(|error| error.to_string())?;
+    let writers = environment.create_writers(&partitions).map_err(|error| with_causes(&error))?;
     for (producer, writer) in producers.zip(writers) {
         let input = input.expect("a worker with producers has prepared the input");
-        let source = input.source(producer).map_err(|error| error.to_string())?;
+        let source = input.source(producer).map_err(|error| with_causes(&error))?;
         tasks.push(Box::pin(
             async move { Outcome::Produced(producer, produce(source, writer, &progress.written).await) },
         ));
@@ -232,7 +266,7 @@ fn partition(producer: u32) -> PartitionId {
 /// What the master of a real engine would tell every worker.
 fn describe(scenario: &Scenario, workers: &[Location]) -> Result<Vec<ShuffleDescriptor>, String> {
     let mut master = ShuffleMaster::new("any");
-    master.register_job(&JobSpec { job: JOB, transport: None }).map_err(|error| error.to_string())?;
+    master.register_job(&JobSpec { job: JOB, transport: None }).map_err(|error| with_causes(&error))?;
     let mut descriptors = Vec::new();
     for (worker, location) in workers.iter().enumerate() {
         for producer in scenario.producers_of(worker as u32) {
@@ -242,7 +276,7 @@ fn describe(scenario: &Scenario, workers: &[Location]) -> Result<Vec<ShuffleDesc
                 incarnation: Incarnation(location.incarnation),
                 address: Address(location.address.clone()),
             };
-            descriptors.push(master.register_partition(spec, producer).map_err(|error| error.to_string())?);
+            descriptors.push(master.register_partition(spec, producer).map_err(|error| with_causes(&error))?);
         }
     }
     Ok(descriptors)
@@ -312,3 +346,6 @@ fn monotone_nanos() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
+
+#[cfg(test)]
+mod tests;
