@@ -229,6 +229,10 @@ impl Reactor {
                     let memory = std::mem::take(&mut entry.spare_head);
                     let Some(head) = entry.session.transmit(now, &mut entry.source, memory) else { break };
                     self.counters.sent(entry.source.block_bytes());
+                    // Before the end goes out: who has read it finds the partition released.
+                    for partition in entry.source.drained() {
+                        self.manager.remove(partition);
+                    }
                     Message { head, payloads: entry.source.payloads() }
                 }
             };
@@ -238,13 +242,9 @@ impl Reactor {
             }
             busy = true;
         }
-        let drained = entry.source.drained();
         // Not before the farewell is on its way; but a peer that takes nothing more is closed without it.
         let said = entry.session.is_quiet() || entry.session.is_full() || entry.refused.is_some();
         let closing = entry.verdict.is_some() && said;
-        for partition in drained {
-            self.manager.remove(partition);
-        }
         if closing {
             self.transport.close(link);
         }
