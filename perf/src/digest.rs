@@ -119,14 +119,21 @@ impl Digest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
+    //! What the tests of digests share.
+    use super::Digest;
 
-    fn digest(records: &[&str]) -> Digest {
+    /// Of these records, in their order.
+    pub(crate) fn digest(records: &[&str]) -> Digest {
         let mut digest = Digest::default();
         records.iter().for_each(|record| digest.add(record.as_bytes()));
         digest
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::digest, *};
 
     #[test]
     fn a_digest_takes_at_most_48_bytes() {

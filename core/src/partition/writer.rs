@@ -144,12 +144,9 @@ impl PartitionWriter {
         batch: &mut RecordBatch<'_>,
     ) -> Poll<Result<(), WriteError>> {
         let shared = Arc::clone(&self.shared);
-        let mut open = shared.open_for_writing();
-        shared.refuse_after_the_end(&open)?;
+        let mut open = shared.open_for_writing()?;
         while let Some((target, record, offset)) = batch.next() {
-            if target >= shared.subpartitions || record.len() > shared.settings.record_bytes_max {
-                return Poll::Ready(Err(shared.refuse(target, record.len())));
-            }
+            shared.check(target, record.len())?;
             match open.append(target, record, offset, &shared.settings.pool, &mut Patience::Wait(context)) {
                 Ok(()) => batch.record_done(),
                 Err(offset) => {
@@ -157,9 +154,7 @@ impl PartitionWriter {
                     return self.wait(&shared, &mut open);
                 }
             }
-            if open.pending_bytes >= open.hand_over_bytes {
-                shared.hand_over(&mut open)?;
-            }
+            shared.hand_over_if_due(&mut open)?;
         }
         Poll::Ready(self.written(&shared, &mut open))
     }
@@ -172,20 +167,15 @@ impl PartitionWriter {
         record: &mut PendingRecord<'_>,
     ) -> Poll<Result<(), WriteError>> {
         let shared = Arc::clone(&self.shared);
-        if target >= shared.subpartitions || record.record.len() > shared.settings.record_bytes_max {
-            return Poll::Ready(Err(shared.refuse(target, record.record.len())));
-        }
-        let mut open = shared.open_for_writing();
-        shared.refuse_after_the_end(&open)?;
+        shared.check(target, record.record.len())?;
+        let mut open = shared.open_for_writing()?;
         if let Err(offset) =
             open.append(target, record.record, record.offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
             record.offset = offset;
             return self.wait(&shared, &mut open);
         }
-        if open.pending_bytes >= open.hand_over_bytes {
-            shared.hand_over(&mut open)?;
-        }
+        shared.hand_over_if_due(&mut open)?;
         Poll::Ready(self.written(&shared, &mut open))
     }
 
@@ -193,11 +183,8 @@ impl PartitionWriter {
     /// again before anything else.
     pub fn poll_broadcast(&mut self, context: &mut Context<'_>, record: &[u8]) -> Poll<Result<(), WriteError>> {
         let shared = Arc::clone(&self.shared);
-        if record.len() > shared.settings.record_bytes_max {
-            return Poll::Ready(Err(shared.refuse(0, record.len())));
-        }
-        let mut open = shared.open_for_writing();
-        shared.refuse_after_the_end(&open)?;
+        shared.check(0, record.len())?;
+        let mut open = shared.open_for_writing()?;
         if let Err(offset) =
             open.append_broadcast(record, self.broadcast_offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
@@ -205,9 +192,7 @@ impl PartitionWriter {
             return self.wait(&shared, &mut open);
         }
         self.broadcast_offset = 0;
-        if open.pending_bytes >= open.hand_over_bytes {
-            shared.hand_over(&mut open)?;
-        }
+        shared.hand_over_if_due(&mut open)?;
         Poll::Ready(self.written(&shared, &mut open))
     }
 
@@ -221,15 +206,12 @@ impl PartitionWriter {
         priority: bool,
     ) -> Poll<Result<(), WriteError>> {
         let shared = Arc::clone(&self.shared);
-        if let Some(target) = target.filter(|target| *target >= shared.subpartitions) {
-            return Poll::Ready(Err(shared.refuse(target, 0)));
-        }
+        shared.check(target.unwrap_or(0), 0)?;
         if event.payload.len() > EVENT_BYTES_MAX {
             let (partition, bytes) = (shared.partition.id(), event.payload.len());
             return Poll::Ready(Err(WriteError::EventTooLong { partition, bytes, limit: EVENT_BYTES_MAX }));
         }
-        let mut open = shared.open_for_writing();
-        shared.refuse_after_the_end(&open)?;
+        let mut open = shared.open_for_writing()?;
         // What is written but not sealed counts as overtaken, so it has to stand in the queue before the event does.
         if !open.seal_all(&shared.settings.pool, &mut Patience::Wait(context)) {
             return self.wait(&shared, &mut open);
@@ -383,8 +365,14 @@ impl<'a> PendingRecord<'a> {
 impl Shared {
     /// Lays the buffers out when the first record comes: then the other writers and gates of the task are there, and
     /// the share of the memory is known. Again after memory was short, when the share has become smaller.
-    fn open_for_writing(&self) -> MutexGuard<'_, Open> {
+    ///
+    /// # Errors
+    /// If the partition is finished.
+    fn open_for_writing(&self) -> Result<MutexGuard<'_, Open>, WriteError> {
         let mut open = lock(&self.open);
+        if open.ended {
+            return Err(WriteError::Finished { partition: self.partition.id() });
+        }
         if std::mem::take(&mut open.lay_out_due) {
             if open.is_dirty() {
                 // Data of the old layout; a writer that had to wait for its memory comes here again.
@@ -396,7 +384,7 @@ impl Shared {
                 open.hand_over_bytes = self.settings.hand_over_bytes.min(self.settings.pool.limit_bytes() / 4);
             }
         }
-        open
+        Ok(open)
     }
 
     fn hand_over(&self, open: &mut Open) -> Result<(), WriteError> {
@@ -409,10 +397,21 @@ impl Shared {
         }
     }
 
-    fn refuse_after_the_end(&self, open: &Open) -> Result<(), WriteError> {
-        if open.ended { Err(WriteError::Finished { partition: self.partition.id() }) } else { Ok(()) }
+    /// Hands over once enough is collected.
+    #[inline]
+    fn hand_over_if_due(&self, open: &mut Open) -> Result<(), WriteError> {
+        if open.pending_bytes >= open.hand_over_bytes { self.hand_over(open) } else { Ok(()) }
     }
 
+    #[inline]
+    fn check(&self, target: u32, bytes: usize) -> Result<(), WriteError> {
+        if target < self.subpartitions && bytes <= self.settings.record_bytes_max {
+            return Ok(());
+        }
+        Err(self.refuse(target, bytes))
+    }
+
+    #[cold]
     fn refuse(&self, target: u32, bytes: usize) -> WriteError {
         let partition = self.partition.id();
         if target >= self.subpartitions {

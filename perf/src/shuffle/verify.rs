@@ -33,12 +33,7 @@ pub(super) fn verify(sent: &[Vec<Digest>], received: &[Vec<Digest>]) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn digest(records: &[&str]) -> Digest {
-        let mut digest = Digest::default();
-        records.iter().for_each(|record| digest.add(record.as_bytes()));
-        digest
-    }
+    use crate::digest::testing::digest;
 
     #[test]
     fn the_channel_that_lost_a_record_is_named() {
