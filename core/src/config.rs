@@ -140,6 +140,7 @@ impl Config {
             record_bytes_max: self.shuffle.record_bytes_max.bytes(),
             partition_deadline: self.shuffle.partition_deadline.duration(),
             lanes: self.session.lanes,
+            resume_timeout: EnvironmentConfig::default().resume_timeout,
             limits: self.limits(),
             clock: Clock::real(),
         }

@@ -49,6 +49,8 @@ pub struct EnvironmentConfig {
     pub partition_deadline: Duration,
     /// Parallel links to each peer.
     pub lanes: u16,
+    /// How long a session whose link is lost tries to get another one before its channels fail.
+    pub resume_timeout: Duration,
     /// The bounds that this worker offers on its links.
     pub limits: Limits,
     /// Where time comes from.
@@ -77,6 +79,8 @@ impl Default for EnvironmentConfig {
             record_bytes_max: 64 << 20,
             partition_deadline: Duration::from_secs(30),
             lanes: 1,
+            // A switch that restarts or a network that heals; longer than that, the work is better done elsewhere.
+            resume_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             clock: Clock::real(),
         }
