@@ -8,12 +8,12 @@ use sluice_memory::BufferPool;
 use sluice_plugin::Address;
 use sluice_protocol::{NodeId, PartitionId};
 
-pub(crate) use credit::GateCredit;
+pub(crate) use credit::{Feed, GateCredit, Granted};
 pub(crate) use inbox::{Arrived, Inbox};
 pub use input::{Delivery, InputGate};
 
 /// A gate of this worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GateId(pub(crate) u64);
 
 /// What a channel of a gate reads, and where that is.

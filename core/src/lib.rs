@@ -39,5 +39,5 @@ pub use service::{
 };
 pub use sluice_memory::{Buffer, HugePages};
 pub use sluice_plugin::Address;
-pub use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, ReasonCode, SubpartitionIndex};
+pub use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, ReasonCode, SubpartitionIndex, Time};
 pub use stats::Traffic;

@@ -11,16 +11,19 @@ use std::task::{Wake, Waker};
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{EventfdFlags, eventfd};
-use sluice_plugin::LinkId;
 use sluice_protocol::{ChannelId, PartitionId};
 
 use crate::gate::{ChannelLocation, GateId, GateMemory, Inbox};
 use crate::partition::WriterEnd;
 
+/// A session of a reactor: what it has with one peer on one lane, over one link after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(pub(crate) u64);
+
 /// What a reactor is told.
 pub(crate) enum Command {
     /// Subpartitions that were empty have something.
-    Ready(Vec<(LinkId, ChannelId)>),
+    Ready(Vec<(SessionId, ChannelId)>),
     /// A gate that this reactor serves.
     OpenGate { gate: GateId, inbox: Arc<Inbox>, memory: GateMemory, channels: u32 },
     /// A channel of a gate has got its location.

@@ -1,22 +1,23 @@
-//! The loop that owns a worker's transport, links and timers, and serves its gates and partitions.
+//! The loop that owns a worker's transport, sessions and timers, and serves its gates and partitions.
 //!
 //! `turn` is one pass: drain the mailbox, poll the transport, apply what happened, grant, transmit. It is driven by the
 //! reactor's own thread ([`Reactor::run`]) or by the thread that runs the tasks, which then parks in [`Reactor::park`].
 
 mod gates;
-mod links;
+mod resume;
 mod serving;
+mod sessions;
 mod source;
 mod timers;
 mod traffic;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sluice_plugin::{PayloadPlacement, Transport, TransportEvent, Wait};
-use sluice_protocol::{NodeId, Time};
+use sluice_protocol::{NodeId, ReasonCode, Time};
 
 use crate::clock::Clock;
 use crate::gate::GateId;
@@ -24,7 +25,7 @@ use crate::mailbox::{Command, MailSlot, Mailbox};
 use crate::partition::PartitionManager;
 use crate::stats::Counters;
 use gates::ServedGate;
-use links::{Links, Subscription};
+use sessions::{Sessions, Subscription};
 use timers::Timers;
 
 /// Commands taken in one turn. The links have theirs in between, or peers would take a busy worker for a dead one.
@@ -35,6 +36,7 @@ pub(crate) struct ReactorSettings {
     pub(crate) node: NodeId,
     pub(crate) lanes: u16,
     pub(crate) partition_deadline: Duration,
+    pub(crate) resume_timeout: Duration,
 }
 
 /// Owns everything of a worker that does IO. Lives on one thread.
@@ -47,8 +49,8 @@ pub struct Reactor {
     placement: PayloadPlacement,
     events: Vec<TransportEvent>,
     manager: Arc<PartitionManager>,
-    gates: HashMap<GateId, ServedGate>,
-    links: Links,
+    gates: BTreeMap<GateId, ServedGate>,
+    sessions: Sessions,
     timers: Timers,
     counters: Arc<Counters>,
     stopping: bool,
@@ -74,8 +76,8 @@ impl Reactor {
             placement,
             events: Vec::new(),
             manager,
-            gates: HashMap::new(),
-            links: Links::default(),
+            gates: BTreeMap::new(),
+            sessions: Sessions::default(),
             timers: Timers::default(),
             counters,
             stopping: false,
@@ -121,10 +123,15 @@ impl Reactor {
         busy
     }
 
+    /// When the next thing is due, if nothing happens before: what a `park` sleeps until.
+    pub fn next_due(&self) -> Option<Time> {
+        let due = [self.timers.next(), self.sessions.next_timeout(), self.transport.poll_timeout()];
+        due.into_iter().flatten().min()
+    }
+
     /// Sleeps until a command, the transport, a timer or `at_most` ends it. Costs no CPU meanwhile.
     pub fn park(&mut self, at_most: Option<Duration>) -> std::io::Result<()> {
-        let due = [self.timers.next(), self.links.next_timeout(), self.transport.poll_timeout()];
-        let due = due.into_iter().flatten().min();
+        let due = self.next_due();
         let now = self.clock.now();
         let timeout = match (due.map(|due| due.since(now)), at_most) {
             (Some(due), Some(most)) => Some(due.min(most)),
@@ -158,14 +165,14 @@ impl Reactor {
 
     /// Whether the environment was told to stop and the links are closed.
     pub fn has_stopped(&self) -> bool {
-        self.stopping && self.links.is_empty()
+        self.stopping && self.sessions.is_empty()
     }
 
     fn apply(&mut self, now: Time, command: Command) {
         match command {
             Command::Ready(channels) => {
-                for (link, channel) in channels {
-                    self.links.data_ready(link, channel);
+                for (session, channel) in channels {
+                    self.sessions.data_ready(session, channel);
                 }
             }
             Command::OpenGate { gate, inbox, memory, channels } => self.open_gate(gate, inbox, memory, channels),
@@ -174,7 +181,7 @@ impl Reactor {
             }
             Command::Consumed { gate, channel } => self.consumed(gate, channel),
             Command::EventsTaken { gate, channel, events } => self.events_taken(gate, channel, events),
-            Command::GateMemory(gate) => self.links.dirty_gate(gate),
+            Command::GateMemory(gate) => self.sessions.dirty_gate(gate),
             Command::CloseGate(gate) => self.close_gate(gate),
             Command::Registered(partition) => self.serve_waiting(now, partition),
             Command::Released(partition) => self.fail_waiting(partition),
@@ -189,9 +196,9 @@ impl Reactor {
             busy = true;
             self.partition_overdue(&waiting);
         }
-        for (link, violation) in self.links.handle_timeouts(now) {
+        for session in self.sessions.due(now) {
             busy = true;
-            self.links.violated(link, &violation);
+            self.session_due(now, session);
         }
         busy
     }
@@ -199,9 +206,14 @@ impl Reactor {
     fn stop(&mut self, now: Time) {
         self.stopping = true;
         self.end_tasks();
-        self.links.say_goodbye();
+        self.sessions.say_goodbye();
         self.transmit(now);
-        for link in self.links.all() {
+        for session in self.sessions.all() {
+            if self.sessions.get(session).is_some_and(|entry| entry.link().is_none()) {
+                self.end_session(now, session, ReasonCode::Shutdown, "the worker stops");
+            }
+        }
+        for link in self.sessions.all_links() {
             self.transport.close(link);
         }
     }

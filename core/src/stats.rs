@@ -8,6 +8,8 @@ pub(crate) struct Counters {
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     messages_sent: AtomicU64,
+    links_lost: AtomicU64,
+    links_resumed: AtomicU64,
 }
 
 impl Counters {
@@ -20,11 +22,21 @@ impl Counters {
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn link_lost(&self) {
+        self.links_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resumed(&self) {
+        self.links_resumed.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Traffic {
         Traffic {
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             messages_sent: self.messages_sent.load(Ordering::Relaxed),
+            links_lost: self.links_lost.load(Ordering::Relaxed),
+            links_resumed: self.links_resumed.load(Ordering::Relaxed),
         }
     }
 }
@@ -38,4 +50,8 @@ pub struct Traffic {
     pub received_bytes: u64,
     /// Messages sent, acknowledgements included.
     pub messages_sent: u64,
+    /// Links that were lost while their sessions went on.
+    pub links_lost: u64,
+    /// Links that took the place of lost ones.
+    pub links_resumed: u64,
 }

@@ -37,7 +37,7 @@ id!(
     Incarnation(u64)
 );
 id!(
-    /// One connection of a session, counted from 1. Slots and message numbers are void in the next.
+    /// One connection of a session, counted from 1. Credit and message numbers are void in the next.
     LinkEpoch(u32)
 );
 id!(
@@ -62,6 +62,22 @@ impl fmt::Display for PartitionId {
     }
 }
 
+/// A consumer's proof that it may read a job's partitions; what it proves, and to whom, is the engine's business. All
+/// zero is none. It is a secret: neither `Debug` nor anything else shows its bytes.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Ticket(pub [u8; 16]);
+
+impl Ticket {
+    /// No proof.
+    pub const NONE: Self = Self([0; 16]);
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::NONE { "Ticket(none)" } else { "Ticket(hidden)" })
+    }
+}
+
 /// Monotone nanoseconds since an origin that only the reactor knows. The state machines never read a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
@@ -78,5 +94,16 @@ impl Time {
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_does_not_show_its_bytes() {
+        assert_eq!(format!("{:?}", Ticket([7; 16])), "Ticket(hidden)");
+        assert_eq!(format!("{:?}", Ticket::default()), "Ticket(none)");
     }
 }

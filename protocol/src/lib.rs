@@ -24,6 +24,8 @@
 #![forbid(unsafe_code)]
 
 mod credit;
+#[doc(hidden)]
+pub mod defect;
 mod ids;
 mod limits;
 mod reason;
@@ -31,7 +33,7 @@ mod session;
 pub mod wire;
 
 pub use credit::Credit;
-pub use ids::{ChannelId, Incarnation, JobId, Lane, LinkEpoch, NodeId, PartitionId, SubpartitionIndex, Time};
+pub use ids::{ChannelId, Incarnation, JobId, Lane, LinkEpoch, NodeId, PartitionId, SubpartitionIndex, Ticket, Time};
 pub use limits::{Limits, LimitsError};
 pub use reason::ReasonCode;
 pub use session::{Next, Place, Session, SessionEvent, Source, Violation};

@@ -34,12 +34,16 @@ pub enum ReasonCode {
     BlockTooLong,
     /// The link carries as many channels as both sides have agreed on.
     TooManyChannels,
+    /// The peer does not know the session that the link is for: it gave it up, or has forgotten it.
+    UnknownSession,
+    /// A consumer did not show the job's token.
+    NotAuthorized,
     /// A code of a later version.
     Other(u16),
 }
 
 impl ReasonCode {
-    const NAMED: [(ReasonCode, u16, &'static str); 14] = [
+    const NAMED: [(ReasonCode, u16, &'static str); 16] = [
         (ReasonCode::Shutdown, 1, "the peer shut down"),
         (ReasonCode::PartitionNotFound, 2, "the partition did not appear in time"),
         (ReasonCode::PartitionGone, 3, "the partition is released"),
@@ -54,6 +58,8 @@ impl ReasonCode {
         (ReasonCode::DuplicateLink, 12, "another connection is kept"),
         (ReasonCode::BlockTooLong, 13, "a block is too long for the peer"),
         (ReasonCode::TooManyChannels, 14, "too many channels on the link"),
+        (ReasonCode::UnknownSession, 15, "the peer does not know the session"),
+        (ReasonCode::NotAuthorized, 16, "the consumer did not show the job's token"),
     ];
 
     /// The number on the wire.
@@ -78,5 +84,19 @@ impl fmt::Display for ReasonCode {
         }
         let text = Self::NAMED.iter().find(|(code, ..)| code == self).map_or("", |(.., text)| text);
         f.write_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_comes_back_from_its_number_and_numbers_are_never_reassigned() {
+        for (index, (code, number, _)) in ReasonCode::NAMED.into_iter().enumerate() {
+            assert_eq!((code.number(), ReasonCode::of(number)), (index as u16 + 1, code));
+        }
+        assert_eq!((ReasonCode::UnknownSession.number(), ReasonCode::NotAuthorized.number()), (15, 16));
+        assert_eq!(ReasonCode::of(999).number(), 999, "a later version's code is kept");
     }
 }

@@ -13,6 +13,7 @@ pub use event::{Next, Place, SessionEvent, Source};
 pub use violation::Violation;
 
 use crate::credit::Credit;
+use crate::defect::{self, Defect};
 use crate::ids::{ChannelId, LinkEpoch, Time};
 use crate::limits::Limits;
 use crate::reason::ReasonCode;
@@ -158,7 +159,7 @@ impl Session {
             receiving.say_cancel = true;
             self.note_receiver(channel);
         }
-        false
+        defect::is(Defect::SkipCancelHandshake)
     }
 
     // ── Commands of the producing side ──────────────────────────────────────────────────────────────────────────
@@ -488,14 +489,17 @@ impl Session {
 
     // ── The link ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// The link is gone. Nothing goes out until `link_restored`; granted slots are void.
+    /// The link is gone, and with it all credit, bytes and slots, of channels that this side has cancelled too: what was
+    /// posted for the old link is void. The engine drops it (slots once the link is drained) and gets no `Returned` for
+    /// it; after `link_restored` it grants again. The counters go on as if the producer had returned the bytes; slots
+    /// are counted from 0 on the next link. Nothing goes out until then.
     pub fn link_lost(&mut self) {
         self.linked = false;
         self.ready.clear();
         self.ended.clear();
         self.forget_speakers();
         self.sending.values_mut().for_each(Sending::link_lost);
-        self.receiving.values_mut().for_each(Receiving::void_slots);
+        self.receiving.values_mut().for_each(Receiving::link_lost);
     }
 
     /// A new link of the same session is up: every open channel says first where it stands.

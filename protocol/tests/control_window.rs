@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sluice_protocol::wire::{Backlog, Head, Open};
 use sluice_protocol::{
-    ChannelId, Limits, LinkEpoch, Next, PartitionId, Place, Session, SessionEvent, Source, SubpartitionIndex, Time,
+    ChannelId, Limits, LinkEpoch, Next, PartitionId, Place, Session, SessionEvent, Source, SubpartitionIndex, Ticket,
+    Time,
 };
 
 const BLOCKS: u32 = 7;
@@ -83,6 +84,7 @@ impl World {
                 granted: 1 << 20,
                 keep: 1 << 20,
                 deadline_ms: 0,
+                ticket: Ticket::NONE,
             });
         }
         for from in [0, 1] {

@@ -7,21 +7,23 @@ use sluice_protocol::wire::{
     Backlog, Block, DecodeError, EVENT_BYTES_MAX, Frame, Head, HeadBuilder, Open, PREFIX_BYTES, Placement, Prefix,
     Resume, SLOTS_MAX, TEXT_BYTES_MAX, crc32c,
 };
-use sluice_protocol::{ChannelId, JobId, Limits, LinkEpoch, PartitionId, ReasonCode, Session, SubpartitionIndex, Time};
+use sluice_protocol::{
+    ChannelId, JobId, Limits, LinkEpoch, PartitionId, ReasonCode, Session, SubpartitionIndex, Ticket, Time,
+};
 
 /// Any frame, with whatever numbers.
 #[derive(Debug, TypeGenerator)]
 struct AnyFrame {
     kind: u8,
     channel: u32,
-    numbers: [u64; 7],
+    numbers: [u64; 9],
     bytes: Vec<u8>,
 }
 
 impl AnyFrame {
     fn encode_into(&self, head: &mut HeadBuilder) {
         let channel = ChannelId(self.channel);
-        let [a, b, c, d, e, f, g] = self.numbers;
+        let [a, b, c, d, e, f, g, h, i] = self.numbers;
         let backlog = Backlog { bytes: a as u32, blocks: b as u32, next: c as u32 };
         let code = ReasonCode::of(a as u16);
         let text: String = String::from_utf8_lossy(&self.bytes).chars().take(TEXT_BYTES_MAX / 4).collect();
@@ -39,6 +41,7 @@ impl AnyFrame {
                     granted: f,
                     keep: g as u32,
                     deadline_ms: c as u32,
+                    ticket: Ticket((u128::from(h) << 64 | u128::from(i)).to_le_bytes()),
                 },
             ),
             1 => Frame::Grant { channel, granted: a, events: b, keep: c as u32 },
@@ -50,15 +53,7 @@ impl AnyFrame {
             5 => Frame::Reject { channel },
             6 => Frame::Resume(
                 channel,
-                Resume {
-                    received_through: a,
-                    granted: b,
-                    spent: c,
-                    returned: d,
-                    first_slot: e,
-                    events: f,
-                    events_received: g,
-                },
+                Resume { received_through: a, granted: b, spent: c, returned: d, events: e, events_received: f },
             ),
             7 => Frame::Resumed,
             8 if !inline.is_empty() => Frame::Data(channel, block(inline.len() as u32), Placement::Inline(inline)),
@@ -146,6 +141,7 @@ fn a_hostile_peer_gets_a_violation_at_worst() {
             granted: 1 << 16,
             keep: 0,
             deadline_ms: 0,
+            ticket: Ticket::NONE,
         };
         let channels = [session.open(open), session.open(open)];
         for (index, frames) in messages.iter().enumerate() {
@@ -188,7 +184,7 @@ impl sluice_protocol::Source for Nothing {
 /// One head with a frame of every kind.
 fn every_kind() -> Vec<u8> {
     let frames: Vec<AnyFrame> = (0..19)
-        .map(|kind| AnyFrame { kind, channel: 7, numbers: [1, 2, 3, 4, 5, 6, 7], bytes: b"payload".to_vec() })
+        .map(|kind| AnyFrame { kind, channel: 7, numbers: [1, 2, 3, 4, 5, 6, 7, 8, 9], bytes: b"payload".to_vec() })
         .collect();
     let head = head_of(&frames, 9, 8);
     assert_eq!(Head::parse(&head, &limits()).map(|head| head.prefix().frames), Ok(19));

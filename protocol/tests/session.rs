@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sluice_protocol::wire::{Backlog, Block, Frame, Head, HeadBuilder, Open, Placement, Slot};
+use sluice_protocol::wire::{Backlog, Block, Frame, Head, HeadBuilder, Open, Placement, Resume, Slot};
 use sluice_protocol::{
     ChannelId, Limits, LinkEpoch, Next, PartitionId, Place, ReasonCode, Session, SessionEvent, Source,
-    SubpartitionIndex, Time, Violation,
+    SubpartitionIndex, Ticket, Time, Violation,
 };
 
 const CHANNEL: ChannelId = ChannelId(0);
@@ -22,11 +22,18 @@ fn open(granted: u64) -> Open {
         granted,
         keep: 0,
         deadline_ms: 0,
+        ticket: Ticket::NONE,
     }
 }
 
 fn block(sequence: u64, length: u32) -> Block {
     Block { sequence, length, crc: 0, codec: 0, backlog: Backlog::default() }
+}
+
+/// What `GrantSlots` carries: slots of these sizes.
+fn slots(sizes: &[u32]) -> Vec<u8> {
+    let slot = |bytes: &u32| [&1u64.to_le_bytes()[..], &2u32.to_le_bytes(), &bytes.to_le_bytes()].concat();
+    sizes.iter().flat_map(slot).collect()
 }
 
 /// A session and a peer that says what the test wants.
@@ -67,6 +74,13 @@ impl Stage {
         let mut events = Vec::new();
         let note = |event: SessionEvent<'_>| events.push(format!("{event:?}"));
         self.session.handle_head(Time(0), &head, note).map(|()| events)
+    }
+
+    /// The link is lost and another one is up.
+    fn reconnects(&mut self) {
+        self.session.link_lost();
+        self.session.link_restored(LinkEpoch(self.session.epoch().0 + 1), Time(0));
+        self.messages = 0;
     }
 
     fn says(&mut self) -> Option<Head> {
@@ -181,15 +195,7 @@ fn what_is_over_the_credit_or_out_of_order_is_a_violation() {
     assert_eq!(after(data(block(1, 1))), Violation::Sequence { channel: CHANNEL, found: 1, expected: 0 });
     let returned = Frame::Return { channel: CHANNEL, returned: 4001, slots_through: 0 };
     assert_eq!(after(returned), Violation::Returned { channel: CHANNEL });
-    let resume = sluice_protocol::wire::Resume {
-        received_through: 0,
-        granted: 0,
-        spent: 0,
-        returned: 0,
-        first_slot: 0,
-        events: 0,
-        events_received: 0,
-    };
+    let resume = Resume { received_through: 0, granted: 0, spent: 0, returned: 0, events: 0, events_received: 0 };
     assert_eq!(after(Frame::Resume(CHANNEL, resume)), Violation::Resume { channel: CHANNEL, sequence: 0 });
 }
 
@@ -296,16 +302,133 @@ fn a_heartbeat_that_cannot_go_out_is_not_due_again() {
 fn credit_above_what_may_be_kept_comes_back_the_oldest_slots_first() {
     let mut stage = Stage::new(Limits::default(), true);
     stage.hears(0, &[Frame::Open(CHANNEL, Open { keep: 5000, ..open(9000) })]).unwrap();
-    let slot = |bytes| Slot { address: 1, key: 2, bytes };
-    let mut slots = Vec::new();
-    for Slot { address, key, bytes } in [slot(4000), slot(4000), slot(3000)] {
-        slots.extend_from_slice(&address.to_le_bytes());
-        slots.extend_from_slice(&key.to_le_bytes());
-        slots.extend_from_slice(&bytes.to_le_bytes());
-    }
+    let slots = slots(&[4000, 4000, 3000]);
     stage.hears(0, &[Frame::GrantSlots { channel: CHANNEL, first: 0, epoch: EPOCH, slots: &slots }]).unwrap();
     stage.session.serve(CHANNEL);
     let head = stage.says().expect("an idle channel gives back");
     let returned = Frame::Return { channel: CHANNEL, returned: 4000, slots_through: 2 };
     assert_eq!(head.frames().collect::<Vec<_>>(), [returned]);
+}
+
+#[test]
+fn credit_is_void_with_its_link_and_its_counters_go_on() {
+    let mut stage = Stage::new(Limits::default(), false);
+    let channel = stage.session.open(open(4000));
+    stage.says().unwrap();
+    stage.hears(1, &[Frame::Data(channel, block(0, 1000), Placement::Body)]).unwrap();
+    stage.reconnects();
+    assert_eq!(stage.session.outstanding(channel), Some(0));
+    let resume =
+        Resume { received_through: 1, granted: 4000, spent: 1000, returned: 3000, events: 16, events_received: 0 };
+    let frames = [Frame::Open(channel, open(0)), Frame::Resume(channel, resume), Frame::Resumed];
+    assert_eq!(stage.says().unwrap().frames().collect::<Vec<_>>(), frames);
+    stage.session.grant(channel, 500);
+    let told = stage.says().unwrap();
+    assert!(told.frames().eq([Frame::Grant { channel, granted: 4500, events: 16, keep: 0 }]));
+    stage.hears(2, &[Frame::Data(channel, block(1, 500), Placement::Body)]).expect("what was granted anew");
+    let over = stage.hears(2, &[Frame::Data(channel, block(2, 1), Placement::Body)]);
+    assert_eq!(over, Err(Violation::Overdraft { channel, length: 1, credit: 0 }));
+}
+
+#[test]
+fn what_is_granted_anew_before_the_resume_goes_out_goes_with_it() {
+    let mut stage = Stage::new(Limits::default(), false);
+    let channel = stage.session.open(open(4000));
+    stage.says().unwrap();
+    stage.reconnects();
+    stage.session.grant(channel, 500);
+    let resume =
+        Resume { received_through: 0, granted: 4500, spent: 0, returned: 4000, events: 16, events_received: 0 };
+    let frames = [Frame::Open(channel, open(0)), Frame::Resume(channel, resume), Frame::Resumed];
+    assert_eq!(stage.says().unwrap().frames().collect::<Vec<_>>(), frames);
+}
+
+/// Its request would grant what is void.
+#[test]
+fn a_channel_that_the_peer_never_heard_of_loses_its_credit_as_well() {
+    let mut stage = Stage::new(Limits::default(), false);
+    let channel = stage.session.open(open(4000));
+    stage.reconnects();
+    let resume =
+        Resume { received_through: 0, granted: 4000, spent: 0, returned: 4000, events: 16, events_received: 0 };
+    let frames = [Frame::Resumed, Frame::Open(channel, open(0)), Frame::Resume(channel, resume)];
+    assert_eq!(stage.says().unwrap().frames().collect::<Vec<_>>(), frames);
+}
+
+#[test]
+fn a_cancelled_channel_holds_no_credit_over_a_lost_link() {
+    let mut stage = Stage::new(Limits::default(), false);
+    let channel = stage.session.open(open(4000));
+    stage.says().unwrap();
+    assert!(!stage.session.cancel(channel), "the peer has heard of it");
+    stage.reconnects();
+    assert_eq!(stage.session.outstanding(channel), Some(0));
+    let frames = [Frame::Open(channel, open(0)), Frame::Cancel { channel }, Frame::Resumed];
+    assert_eq!(stage.says().unwrap().frames().collect::<Vec<_>>(), frames);
+}
+
+#[test]
+fn a_producer_has_after_a_reconnect_the_credit_that_its_consumer_says() {
+    let mut stage = Stage::new(Limits::default(), false);
+    stage.hears(0, &[Frame::Open(CHANNEL, open(4000))]).unwrap();
+    stage.session.serve(CHANNEL);
+    stage.reconnects();
+    let resume =
+        Resume { received_through: 0, granted: 4500, spent: 0, returned: 4000, events: 16, events_received: 0 };
+    let frames = [Frame::Open(CHANNEL, open(0)), Frame::Resume(CHANNEL, resume), Frame::Resumed];
+    stage.hears(0, &frames).unwrap();
+    assert_eq!(stage.session.sender_credit(CHANNEL).unwrap().outstanding(), 500);
+    stage.blocks.0.push_back(vec![7; 2000]);
+    let head = stage.says().unwrap();
+    // What is too little for the block comes back; nothing of the 4000 is left to pay for it.
+    let waits = Backlog { bytes: 2000, blocks: 1, next: 2000 };
+    let returned = Frame::Return { channel: CHANNEL, returned: 4500, slots_through: 0 };
+    assert_eq!(head.frames().collect::<Vec<_>>(), [Frame::Resumed, returned, Frame::Backlog(CHANNEL, waits)]);
+}
+
+/// The bytes that a producer gave back on the old link are among those that the loss took back.
+#[test]
+fn what_a_producer_returned_on_the_old_link_does_not_count_twice() {
+    let mut stage = Stage::new(Limits::default(), false);
+    let channel = stage.session.open(open(4000));
+    stage.says().unwrap();
+    stage.reconnects();
+    stage.session.grant(channel, 500);
+    stage.says().unwrap();
+    stage.hears(1, &[Frame::Return { channel, returned: 3000, slots_through: 0 }]).unwrap();
+    assert_eq!(stage.session.outstanding(channel), Some(500));
+}
+
+#[test]
+fn a_consumer_counts_slots_from_zero_on_each_link() {
+    let mut stage = Stage::new(Limits::default(), true);
+    let channel = stage.session.open(open(0));
+    for (sequence, epoch) in [(0, 1), (1, 2), (2, 3)] {
+        stage.session.grant_slots(channel, &[Slot { address: 1, key: 2, bytes: 2000 }; 2]);
+        let head = stage.says().unwrap();
+        let slots = slots(&[2000, 2000]);
+        let granted = Frame::GrantSlots { channel, first: 0, epoch: LinkEpoch(epoch), slots: &slots };
+        assert!(head.frames().any(|frame| frame == granted));
+        stage.hears(1, &[Frame::Data(channel, block(sequence, 2000), Placement::Slot(0))]).unwrap();
+        stage.reconnects();
+    }
+}
+
+#[test]
+fn a_producer_counts_slots_from_zero_on_each_link() {
+    let mut stage = Stage::new(Limits::default(), true);
+    let slots = slots(&[2000, 2000]);
+    for (sequence, epoch) in [(0, 1), (1, 2), (2, 3)] {
+        let resume =
+            Resume { received_through: sequence, granted: 0, spent: 0, returned: 0, events: 16, events_received: 0 };
+        let granted = Frame::GrantSlots { channel: CHANNEL, first: 0, epoch: LinkEpoch(epoch), slots: &slots };
+        stage.hears(0, &[Frame::Open(CHANNEL, open(0)), Frame::Resume(CHANNEL, resume), granted]).unwrap();
+        stage.session.serve(CHANNEL);
+        stage.blocks.0.push_back(vec![7; 2000]);
+        stage.session.data_ready(CHANNEL);
+        let head = stage.says().unwrap();
+        let sent = |frame| matches!(frame, Frame::Data(_, block, Placement::Slot(0)) if block.sequence == sequence);
+        assert!(head.frames().any(sent), "{:?}", head.frames().collect::<Vec<_>>());
+        stage.reconnects();
+    }
 }

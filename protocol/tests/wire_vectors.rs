@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, also in its helpers")]
 
 use sluice_protocol::wire::{Backlog, Block, Frame, Head, HeadBuilder, Open, Placement, Resume};
-use sluice_protocol::{ChannelId, JobId, Limits, LinkEpoch, PartitionId, ReasonCode, SubpartitionIndex};
+use sluice_protocol::{ChannelId, JobId, Limits, LinkEpoch, PartitionId, ReasonCode, SubpartitionIndex, Ticket};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -39,15 +39,15 @@ fn what_a_consumer_says() {
         granted: 0x26,
         keep: 0x27,
         deadline_ms: 0x28,
+        ticket: Ticket([0x29; 16]),
     };
     let resume = Resume {
         received_through: 0x31,
         granted: 0x32,
         spent: 0x33,
         returned: 0x34,
-        first_slot: 0x35,
-        events: 0x36,
-        events_received: 0x37,
+        events: 0x35,
+        events_received: 0x36,
     };
     let channel = ChannelId(0x0a0b_0c0d);
     let slots = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
@@ -63,12 +63,12 @@ fn what_a_consumer_says() {
             Frame::Reject { channel },
         ],
         "
-         534c5531 dfd39471 895a7332 f2000000 00000000 0800 0100
+         534c5531 70b285ef 0458df23 fa000000 00000000 0800 0100
          0201000000000000 0403000000000000 03000000 00000000
          010d0c0b0a21000000000000002200000000000000230000002400000025000000000000002600000000000000270000
-           0028000000
+           002800000029292929292929292929292929292929
          070d0c0b0a31000000000000003200000000000000330000000000000034000000000000003500000000000000360000
-           00000000003700000000000000
+           0000000000
          08
          020d0c0b0a4100000000000000420000000000000043000000
          030d0c0b0a510000000000000052000000010001000000000000000200000003000000

@@ -3,6 +3,9 @@
 //! With enough memory every channel has a **window** of its own that is filled up as the task takes data out. With
 //! less, memory is granted **on demand**: to channels whose producers announced a backlog, in the order in which they
 //! did, and never less than the next block, so that no channel holds what is too little for it while another waits.
+//!
+//! With remote placement credit is of two kinds: slots, each with room for a whole block, and a reserve of bytes for the
+//! small payloads that stand in heads.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -10,12 +13,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use sluice_memory::{BufferMut, SizeClass};
-use sluice_plugin::LinkId;
-use sluice_protocol::ChannelId;
+use sluice_plugin::PayloadPlacement;
 use sluice_protocol::wire::Backlog;
+use sluice_protocol::{ChannelId, Limits};
 
 use super::{GateId, GateMemory};
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Mailbox, SessionId};
+
+/// What a channel with remote placement has for payloads that stand in heads.
+const RESERVE: SizeClass = SizeClass::MIN;
 
 /// The reactor's side of a gate's memory.
 pub(crate) struct GateCredit {
@@ -34,26 +40,65 @@ pub(crate) struct GateCredit {
     limit_bytes: usize,
 }
 
+/// Where a channel comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Feed {
+    pub(crate) session: SessionId,
+    pub(crate) channel: ChannelId,
+    /// With hand-over credit only counts: the payload comes in the producer's own memory.
+    pub(crate) placement: PayloadPlacement,
+    /// Payloads up to this stand in heads.
+    pub(crate) inline_bytes_max: u32,
+}
+
 #[derive(Default)]
 struct Channel {
-    /// Where it comes from, once that is known and remote.
-    link: Option<(LinkId, ChannelId)>,
-    /// Credit only counts: the payload comes in the producer's own memory.
-    hand_over: bool,
+    /// Once that is known and remote.
+    feed: Option<Feed>,
+    /// Its link is lost: what was granted is void, and nothing is granted before there is another.
+    lost: bool,
     outstanding: u64,
+    /// Of that, with remote placement, what is for payloads in heads.
+    reserve: u64,
+    /// With remote placement: slots that are outstanding.
+    slots: u64,
     /// Outstanding, and arrived but not taken by the task.
     held: u64,
     backlog: Backlog,
     wanting: bool,
 }
 
+/// What a channel should get next.
+enum Need {
+    Nothing,
+    /// No memory, only the figure.
+    Count(u64),
+    /// Memory in any pieces.
+    Bytes {
+        least: u64,
+        most: u64,
+    },
+    /// Memory in one piece for payloads in heads.
+    Reserve,
+    /// Memory in one piece for a block.
+    Slot(SizeClass),
+}
+
 /// Memory for one channel.
 pub(crate) struct GateGrant {
-    pub(crate) link: LinkId,
+    pub(crate) session: SessionId,
     pub(crate) channel: ChannelId,
-    pub(crate) bytes: u64,
-    /// Empty with hand-over.
-    pub(crate) buffers: Vec<BufferMut>,
+    pub(crate) memory: Granted,
+}
+
+/// What a channel is granted.
+pub(crate) enum Granted {
+    /// Credit in bytes, and the memory that is to be posted for it: none with hand-over.
+    Bytes(u64, Vec<BufferMut>),
+    /// Credit in bytes for payloads that stand in heads: this side keeps the memory.
+    Reserve(BufferMut),
+    /// Remote placement: this memory is a slot.
+    Slot(BufferMut),
 }
 
 struct Notify {
@@ -92,24 +137,24 @@ impl GateCredit {
 
     /// From how many taken bytes a channel is worth filling up.
     pub(crate) fn tell_at(&self, channel: u32) -> u64 {
-        if self.channels[channel as usize].hand_over {
+        if self.channels[channel as usize].placement() == Some(PayloadPlacement::HandOver) {
             return self.memory.window_bytes_max / 4;
         }
         if self.window == 0 { u64::MAX } else { self.window / 4 }
     }
 
     /// The share of a channel changes when other gates and writers come and go. `Some` if what a channel may have set aside
-    /// is another now: it holds the links of all channels if they may keep less.
-    pub(crate) fn share_changed(&mut self) -> Option<Vec<(LinkId, ChannelId)>> {
+    /// is another now: it holds where all channels come from if they may keep less.
+    pub(crate) fn share_changed(&mut self) -> Option<Vec<Feed>> {
         let limit = self.memory.pool.limit_bytes();
         if limit == self.limit_bytes {
             return None;
         }
         let before = self.window;
         self.window = self.window_for_limit();
-        let links = || self.channels.iter().filter(|channel| !channel.hand_over).filter_map(|channel| channel.link);
+        let feeds = || self.channels.iter().filter_map(|channel| channel.feed);
         match self.window.cmp(&before) {
-            Ordering::Less => Some(links().collect()),
+            Ordering::Less => Some(feeds().filter(|feed| feed.placement != PayloadPlacement::HandOver).collect()),
             Ordering::Equal => None,
             Ordering::Greater => Some(Vec::new()),
         }
@@ -124,29 +169,58 @@ impl GateCredit {
         if each < 2 * buffer { 0 } else { each / buffer * buffer }
     }
 
-    /// A channel is open on a link.
-    pub(crate) fn opened(&mut self, index: u32, link: LinkId, channel: ChannelId, hand_over: bool) {
+    /// The longest block that finds room in a slot.
+    pub(crate) fn slot_bytes_max(&self) -> u32 {
+        self.memory.pool.unit().bytes() as u32
+    }
+
+    /// A channel is open in a session.
+    pub(crate) fn opened(&mut self, index: u32, feed: Feed) {
         let entry = &mut self.channels[index as usize];
-        entry.link = Some((link, channel));
-        entry.hand_over = hand_over;
+        entry.feed = Some(feed);
+        entry.lost = false;
         self.want(index);
     }
 
-    /// A channel is over, or its link is gone.
+    /// A channel is over.
     pub(crate) fn closed(&mut self, index: u32) {
-        let entry = &mut self.channels[index as usize];
-        entry.link = None;
-        (entry.outstanding, entry.held, entry.backlog) = (0, 0, Backlog::default());
+        let wanting = self.channels[index as usize].wanting;
+        self.channels[index as usize] = Channel { wanting, ..Channel::default() };
     }
 
-    /// A block has arrived.
+    /// The channel's link is lost, and with it what was granted.
+    pub(crate) fn lost(&mut self, index: u32) {
+        let entry = &mut self.channels[index as usize];
+        entry.lost = true;
+        entry.held -= entry.outstanding.min(entry.held);
+        (entry.outstanding, entry.reserve, entry.slots, entry.backlog) = (0, 0, 0, Backlog::default());
+    }
+
+    /// The channel has a link again.
+    pub(crate) fn resumed(&mut self, index: u32) {
+        self.channels[index as usize].lost = false;
+        self.want(index);
+    }
+
+    /// A block has arrived, which took so much of what was outstanding.
     pub(crate) fn arrived(&mut self, index: u32, bytes: u64, behind: Backlog) {
         let entry = &mut self.channels[index as usize];
-        entry.outstanding -= bytes.min(entry.outstanding);
+        entry.take_back(bytes);
+        entry.reserve -= bytes.min(entry.reserve);
         entry.backlog = behind;
-        if self.window == 0 {
+        if self.window == 0 || entry.placement() == Some(PayloadPlacement::Remote) {
             self.want(index);
         }
+    }
+
+    /// A block has arrived in a slot of this size. What it did not fill is nobody's until the task drops the block.
+    pub(crate) fn arrived_in_slot(&mut self, index: u32, bytes: u64, slot: u64, behind: Backlog) {
+        let entry = &mut self.channels[index as usize];
+        entry.take_back(slot);
+        entry.slots -= entry.slots.min(1);
+        entry.held -= slot.saturating_sub(bytes).min(entry.held);
+        entry.backlog = behind;
+        self.want(index);
     }
 
     /// The producer says what waits.
@@ -162,11 +236,13 @@ impl GateCredit {
         self.want(index);
     }
 
-    /// Credit came back.
-    pub(crate) fn returned(&mut self, index: u32, bytes: u64) {
+    /// Credit came back: bytes, and slots that together had so many.
+    pub(crate) fn returned(&mut self, index: u32, bytes: u64, slots: u64, slot_bytes: u64) {
         let entry = &mut self.channels[index as usize];
-        entry.outstanding -= bytes.min(entry.outstanding);
-        entry.held -= bytes.min(entry.held);
+        entry.take_back(bytes + slot_bytes);
+        entry.held -= (bytes + slot_bytes).min(entry.held);
+        entry.reserve -= bytes.min(entry.reserve);
+        entry.slots -= slots.min(entry.slots);
         self.want(index);
     }
 
@@ -181,27 +257,21 @@ impl GateCredit {
     pub(crate) fn next_grant(&mut self) -> Option<GateGrant> {
         loop {
             let index = *self.wanting.front()?;
-            let (least, most) = self.needs(index);
-            if most == 0 {
-                self.next_in_line();
-                continue;
-            }
-            if self.channels[index as usize].hand_over {
-                self.next_in_line();
-                return self.grant(index, most, Vec::new());
-            }
-            while self.gathered_bytes < most
-                && let Some(piece) = self.piece(most - self.gathered_bytes)
-            {
-                self.gathered_bytes += piece.len() as u64;
-                self.gathered.push(piece);
-            }
-            if self.gathered_bytes < least {
-                return None;
-            }
-            let (bytes, buffers) = (std::mem::take(&mut self.gathered_bytes), std::mem::take(&mut self.gathered));
+            let memory = match self.need(index) {
+                Need::Nothing => {
+                    self.next_in_line();
+                    continue;
+                }
+                Need::Count(bytes) => Granted::Bytes(bytes, Vec::new()),
+                Need::Bytes { least, most } => self.gather(least, most)?,
+                Need::Reserve => Granted::Reserve(self.whole(RESERVE)?),
+                Need::Slot(class) => Granted::Slot(self.whole(class)?),
+            };
             self.next_in_line();
-            return self.grant(index, bytes, buffers);
+            let grant = self.grant(index, memory);
+            if grant.is_some() {
+                return grant;
+            }
         }
     }
 
@@ -211,28 +281,53 @@ impl GateCredit {
         }
     }
 
-    fn grant(&mut self, index: u32, bytes: u64, buffers: Vec<BufferMut>) -> Option<GateGrant> {
+    fn grant(&mut self, index: u32, memory: Granted) -> Option<GateGrant> {
         let entry = &mut self.channels[index as usize];
-        let (link, channel) = entry.link?;
+        let Feed { session, channel, .. } = entry.feed?;
+        let bytes = memory.bytes();
         entry.outstanding += bytes;
         entry.held += bytes;
-        Some(GateGrant { link, channel, bytes, buffers })
+        match memory {
+            Granted::Bytes(..) => {}
+            Granted::Reserve(_) => entry.reserve += bytes,
+            Granted::Slot(_) => entry.slots += 1,
+        }
+        if !matches!(memory, Granted::Bytes(..)) {
+            // One piece at a time: behind the others it may get another.
+            self.want(index);
+        }
+        Some(GateGrant { session, channel, memory })
     }
 
-    /// The least that is of use to a channel, and the most that it should get.
-    fn needs(&self, index: u32) -> (u64, u64) {
+    fn need(&self, index: u32) -> Need {
         let entry = &self.channels[index as usize];
-        if entry.link.is_none() {
-            return (0, 0);
+        if entry.lost {
+            return Need::Nothing;
         }
-        let window = if entry.hand_over { self.memory.window_bytes_max } else { self.window };
+        let (least, most) = match entry.placement() {
+            None => return Need::Nothing,
+            Some(PayloadPlacement::Remote) => return self.remote_need(entry),
+            Some(PayloadPlacement::HandOver) => {
+                let (_, most) = self.window_need(entry, self.memory.window_bytes_max);
+                return if most == 0 { Need::Nothing } else { Need::Count(most) };
+            }
+            Some(PayloadPlacement::Stream) if self.window > 0 => self.window_need(entry, self.window),
+            Some(PayloadPlacement::Stream) => self.demand(entry),
+        };
+        if most == 0 { Need::Nothing } else { Need::Bytes { least, most } }
+    }
+
+    /// The least that is of use to a channel with a window, and the most that it should get.
+    fn window_need(&self, entry: &Channel, window: u64) -> (u64, u64) {
+        let most = window.saturating_sub(entry.held);
+        // A block that is larger than the window, or behind a rest that is too small for it, must get through.
+        let lacking = u64::from(entry.backlog.next).saturating_sub(entry.outstanding);
+        if most >= lacking { (most.min(1).max(lacking), most) } else { (lacking, lacking) }
+    }
+
+    /// The least that is of use to a channel that has announced something, and the most that it should get.
+    fn demand(&self, entry: &Channel) -> (u64, u64) {
         let next = u64::from(entry.backlog.next);
-        if window > 0 {
-            let most = window.saturating_sub(entry.held);
-            // A block that is larger than the window, or behind a rest that is too small for it, must get through.
-            let lacking = next.saturating_sub(entry.outstanding);
-            return if most >= lacking { (most.min(1).max(lacking), most) } else { (lacking, lacking) };
-        }
         let missing = u64::from(entry.backlog.bytes).saturating_sub(entry.outstanding);
         let least = next.saturating_sub(entry.outstanding).max(missing.min(1));
         // One producer with a long backlog does not take it all.
@@ -240,17 +335,61 @@ impl GateCredit {
         (least.min(missing), missing.min(share))
     }
 
+    fn remote_need(&self, entry: &Channel) -> Need {
+        let next = entry.backlog.next;
+        let in_head = next <= entry.feed.map_or(0, |feed| feed.inline_bytes_max);
+        let block = if in_head { 0 } else { next };
+        let Some(least) = SizeClass::fitting(block.max(1) as usize).filter(|class| *class <= self.memory.pool.unit())
+        else {
+            // The reactor has failed the channel: no slot is so large.
+            return Need::Nothing;
+        };
+        if self.window == 0 {
+            return match (next, in_head) {
+                (0, _) => Need::Nothing,
+                (_, true) if entry.reserve < next.into() => Need::Reserve,
+                (_, false) if entry.slots == 0 => Need::Slot(least),
+                _ => Need::Nothing,
+            };
+        }
+        if entry.reserve < RESERVE.bytes() as u64 / 2 {
+            return Need::Reserve;
+        }
+        // The reserve counts as a whole buffer: its segment may be what keeps one from being whole.
+        let buffer = SizeClass::fitting(self.memory.buffer_bytes).unwrap_or(SizeClass::MAX);
+        let class = least.max(buffer);
+        let held = entry.held - entry.reserve.min(entry.held);
+        let fits = held + (class.bytes() + buffer.bytes()) as u64 <= self.window;
+        let must = entry.slots == 0 && block > 0;
+        if entry.slots < Limits::SLOTS_MAX && (fits || must) { Need::Slot(class) } else { Need::Nothing }
+    }
+
+    fn gather(&mut self, least: u64, most: u64) -> Option<Granted> {
+        while self.gathered_bytes < most
+            && let Some(piece) = self.piece(most - self.gathered_bytes)
+        {
+            self.gathered_bytes += piece.len() as u64;
+            self.gathered.push(piece);
+        }
+        if self.gathered_bytes < least {
+            return None;
+        }
+        Some(Granted::Bytes(std::mem::take(&mut self.gathered_bytes), std::mem::take(&mut self.gathered)))
+    }
+
+    /// Free memory in one piece.
+    fn whole(&mut self, class: SizeClass) -> Option<BufferMut> {
+        match self.memory.pool.poll_acquire(&mut Context::from_waker(&self.waker), class, class.bytes()) {
+            Poll::Ready(buffer) => Some(buffer),
+            Poll::Pending => None,
+        }
+    }
+
     /// At most `bytes` of free memory in one piece.
     fn piece(&mut self, bytes: u64) -> Option<BufferMut> {
         let mut buffer = match self.spare.take() {
             Some(spare) => spare,
-            None => {
-                let class = self.class();
-                match self.memory.pool.poll_acquire(&mut Context::from_waker(&self.waker), class, class.bytes()) {
-                    Poll::Ready(buffer) => buffer,
-                    Poll::Pending => return None,
-                }
-            }
+            None => self.whole(self.class())?,
         };
         if (buffer.len() as u64) <= bytes {
             return Some(buffer);
@@ -268,5 +407,24 @@ impl GateCredit {
             _ => self.memory.buffer_bytes,
         };
         SizeClass::at_most(bytes).unwrap_or(SizeClass::MIN).min(self.memory.pool.unit())
+    }
+}
+
+impl Channel {
+    fn placement(&self) -> Option<PayloadPlacement> {
+        self.feed.map(|feed| feed.placement)
+    }
+
+    fn take_back(&mut self, bytes: u64) {
+        self.outstanding -= bytes.min(self.outstanding);
+    }
+}
+
+impl Granted {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes, _) => *bytes,
+            Self::Reserve(buffer) | Self::Slot(buffer) => buffer.len() as u64,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sluice_memory::Buffer;
+use sluice_protocol::defect::{self, Defect};
 use sluice_protocol::{NodeId, PartitionId, ReasonCode};
 
 use super::inbox::{Arrived, Found, Inbox};
@@ -159,6 +160,10 @@ impl InputGate {
                 Ok(Some(Delivery::Event { channel, event, overtook: Some(overtook) }))
             }
             Arrived::End => {
+                self.open -= 1;
+                Ok(Some(Delivery::End { channel }))
+            }
+            Arrived::Failed { .. } if defect::is(Defect::AcceptMissingEnd) => {
                 self.open -= 1;
                 Ok(Some(Delivery::End { channel }))
             }

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use sluice_plugin::LinkId;
 use sluice_protocol::wire::Backlog;
 use sluice_protocol::{ChannelId, PartitionId, ReasonCode};
 
 use crate::block::{Failure, Item};
 use crate::gate::Inbox;
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Mailbox, SessionId};
 use crate::sync::lock;
 
 /// A partition of this worker.
@@ -43,7 +42,7 @@ struct Subpartition {
 enum Reader {
     Unclaimed,
     Local(Arc<Inbox>, u32),
-    Remote(LinkId, ChannelId),
+    Remote(SessionId, ChannelId),
     /// The consumer is gone: what comes is dropped.
     Gone,
 }
@@ -161,9 +160,9 @@ impl Partition {
         state.queued_bytes += u64::from(bytes);
     }
 
-    /// Claims a subpartition for a link.
-    pub(crate) fn attach_remote(&self, index: u32, link: LinkId, channel: ChannelId) -> Result<(), Failure> {
-        self.attach(index, Reader::Remote(link, channel))
+    /// Claims a subpartition for a session.
+    pub(crate) fn attach_remote(&self, index: u32, session: SessionId, channel: ChannelId) -> Result<(), Failure> {
+        self.attach(index, Reader::Remote(session, channel))
     }
 
     /// Claims a subpartition for a gate of this worker.
@@ -246,7 +245,7 @@ impl Partition {
     }
 
     /// Tells readers that were waiting: one command for all remote ones, so the reactor is woken at most once.
-    fn notify(&self, remote: Vec<(LinkId, ChannelId)>, local: Vec<(Arc<Inbox>, u32)>) {
+    fn notify(&self, remote: Vec<(SessionId, ChannelId)>, local: Vec<(Arc<Inbox>, u32)>) {
         if !remote.is_empty() {
             self.mailbox.send(Command::Ready(remote));
         }
@@ -261,7 +260,7 @@ impl State {
         &mut self,
         index: u32,
         item: Item,
-        remote: &mut Vec<(LinkId, ChannelId)>,
+        remote: &mut Vec<(SessionId, ChannelId)>,
         local: &mut Vec<(Arc<Inbox>, u32)>,
     ) -> Result<(), Item> {
         let subpartition = &mut self.subpartitions[index as usize];
@@ -288,7 +287,7 @@ impl State {
         }
         if !std::mem::replace(&mut subpartition.notified, true) {
             match &subpartition.reader {
-                Reader::Remote(link, channel) => remote.push((*link, *channel)),
+                Reader::Remote(session, channel) => remote.push((*session, *channel)),
                 Reader::Local(inbox, channel) => local.push((Arc::clone(inbox), *channel)),
                 Reader::Unclaimed | Reader::Gone => {}
             }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use sluice_plugin::{Connect, LinkId, PayloadPlacement};
+use sluice_plugin::{Connect, PayloadPlacement};
+use sluice_protocol::defect::{self, Defect};
 use sluice_protocol::wire::Open;
-use sluice_protocol::{ChannelId, Lane, LinkEpoch, ReasonCode, SubpartitionIndex, Time};
+use sluice_protocol::{ChannelId, Lane, Limits, LinkEpoch, ReasonCode, SubpartitionIndex, Time};
 
 use super::Reactor;
-use super::links::{Route, Subscription};
+use super::sessions::{Incoming, Route, Subscription};
 use crate::block::Failure;
-use crate::gate::{Arrived, ChannelLocation, GateCredit, GateId, GateMemory, Inbox};
+use crate::gate::{Arrived, ChannelLocation, Feed, GateCredit, GateId, GateMemory, Granted, Inbox};
+use crate::mailbox::SessionId;
 use crate::partition::Found;
 
 /// A gate and its memory.
@@ -17,7 +19,7 @@ pub(super) struct ServedGate {
     pub(super) inbox: Arc<Inbox>,
     pub(super) credit: GateCredit,
     /// Where each channel comes from, once it is open.
-    channels: Vec<Option<(LinkId, ChannelId)>>,
+    channels: Vec<Option<(SessionId, ChannelId)>>,
 }
 
 impl Reactor {
@@ -36,19 +38,19 @@ impl Reactor {
         }
         // Which lane does not matter, but it has to spread the channels of one partition.
         let lane = Lane((location.subpartition % u32::from(self.settings.lanes)) as u16);
-        match self.links.route(lane, subscription) {
-            Route::Open(link, subscription) => self.open_channel(link, subscription),
+        match self.sessions.route(lane, subscription) {
+            Route::Open(session, subscription) => self.open_channel(session, subscription),
             Route::Waits => {}
             Route::Connect(subscription) => {
                 let connect = Connect {
                     address: subscription.location.address.clone(),
                     node: subscription.location.node,
-                    session: self.links.new_session(),
+                    session: self.sessions.new_number(),
                     epoch: LinkEpoch(1),
                     lane,
                 };
                 let link = self.transport.connect(now, connect);
-                self.links.connecting(lane, link, subscription);
+                self.sessions.connecting(lane, link, subscription);
             }
         }
     }
@@ -75,11 +77,11 @@ impl Reactor {
         }
     }
 
-    /// Asks for a subpartition on a link that is up.
-    pub(super) fn open_channel(&mut self, link: LinkId, subscription: Subscription) {
-        let hand_over = self.placement == PayloadPlacement::HandOver;
+    /// Asks for a subpartition; without a link the request waits for one.
+    pub(super) fn open_channel(&mut self, session: SessionId, subscription: Subscription) {
+        let placement = self.placement;
         let Some(served) = self.gates.get_mut(&subscription.gate) else { return };
-        let Some(entry) = self.links.touch(link) else { return };
+        let Some(entry) = self.sessions.touch(session) else { return };
         if !entry.session.can_open() {
             let limit = entry.session.limits().channels_max;
             let text = format!("the link to node {} carries {limit} channels, as many as agreed", entry.peer.node);
@@ -92,31 +94,35 @@ impl Reactor {
             subpartition: SubpartitionIndex(subscription.location.subpartition),
             first_sequence: 0,
             granted: 0,
-            keep: if hand_over { u32::MAX } else { served.credit.keep() },
+            keep: if placement == PayloadPlacement::HandOver { u32::MAX } else { served.credit.keep() },
             deadline_ms,
+            ticket: sluice_protocol::Ticket::NONE,
         });
         let index = subscription.channel;
-        served.channels[index as usize] = Some((link, channel));
-        served.credit.opened(index, link, channel, hand_over);
-        served.inbox.tell_at(index, served.credit.tell_at(index));
-        self.links.dirty_gate(subscription.gate);
-        if let Some(entry) = self.links.get(link) {
-            entry.incoming.insert(channel, subscription);
+        served.channels[index as usize] = Some((session, channel));
+        let inline_bytes_max = entry.session.limits().inline_bytes_max;
+        served.credit.opened(index, Feed { session, channel, placement, inline_bytes_max });
+        if entry.link().is_none() {
+            served.credit.lost(index);
         }
+        served.inbox.tell_at(index, served.credit.tell_at(index));
+        let gate = subscription.gate;
+        entry.incoming.insert(channel, Incoming::new(subscription));
+        self.sessions.dirty_gate(gate);
     }
 
     pub(super) fn consumed(&mut self, gate: GateId, channel: u32) {
         let Some(served) = self.gates.get_mut(&gate) else { return };
         let bytes = served.inbox.consumed(channel);
         served.credit.consumed(channel, bytes);
-        self.links.dirty_gate(gate);
+        self.sessions.dirty_gate(gate);
     }
 
     pub(super) fn events_taken(&mut self, gate: GateId, channel: u32, events: u32) {
-        let Some((link, id)) = self.gates.get(&gate).and_then(|served| served.channels[channel as usize]) else {
+        let Some((session, id)) = self.gates.get(&gate).and_then(|served| served.channels[channel as usize]) else {
             return;
         };
-        if let Some(entry) = self.links.touch(link) {
+        if let Some(entry) = self.sessions.touch(session) {
             for _ in 0..events {
                 entry.session.take_event(id);
             }
@@ -133,44 +139,54 @@ impl Reactor {
                 self.manager.remove(partition.id());
             }
         }
-        for (link, channel) in served.channels.into_iter().flatten() {
-            let Some(entry) = self.links.touch(link) else { continue };
+        for (session, channel) in served.channels.into_iter().flatten() {
+            let Some(entry) = self.sessions.touch(session) else { continue };
             // A channel that is over is no longer among the incoming ones.
             if entry.incoming.remove(&channel).is_none() {
                 continue;
             }
             let unheard = entry.session.cancel(channel);
             // Late frames of a stream are skipped, so its memory is free at once. Slots may still be written to.
-            if unheard || self.placement != PayloadPlacement::Remote {
+            if (unheard || self.placement != PayloadPlacement::Remote)
+                && let Some(link) = entry.link()
+            {
                 drop(self.transport.forget_channel(link, channel));
             }
         }
     }
 
     /// A channel is over: its memory comes back.
-    pub(super) fn channel_over(&mut self, link: LinkId, channel: ChannelId, last: Option<Arrived>) {
-        if self.placement != PayloadPlacement::HandOver {
+    pub(super) fn channel_over(&mut self, session: SessionId, channel: ChannelId, last: Option<Arrived>) {
+        let Some(entry) = self.sessions.get(session) else { return };
+        if self.placement != PayloadPlacement::HandOver
+            && let Some(link) = entry.link()
+        {
             drop(self.transport.forget_channel(link, channel));
         }
-        let Some(subscription) = self.links.get(link).and_then(|entry| entry.incoming.remove(&channel)) else { return };
+        let Some(Incoming { subscription, .. }) = entry.incoming.remove(&channel) else { return };
         let Some(served) = self.gates.get_mut(&subscription.gate) else { return };
         served.credit.closed(subscription.channel);
         served.channels[subscription.channel as usize] = None;
         if let Some(last) = last {
             served.inbox.deliver(subscription.channel, last);
         }
-        self.links.dirty_gate(subscription.gate);
+        self.sessions.dirty_gate(subscription.gate);
     }
 
     /// Turns free memory into credit.
     pub(super) fn grant(&mut self) {
-        while let Some(gate) = self.links.next_dirty_gate() {
+        while let Some(gate) = self.sessions.next_dirty_gate() {
             let Some(served) = self.gates.get_mut(&gate) else { continue };
-            if let Some(links) = served.credit.share_changed() {
+            if let Some(feeds) = served.credit.share_changed() {
                 let keep = served.credit.keep();
-                for (link, channel) in links {
-                    if let Some(entry) = self.links.touch(link) {
+                for Feed { session, channel, .. } in feeds {
+                    if let Some(entry) = self.sessions.touch(session) {
                         entry.session.reclaim(channel, keep);
+                        if defect::is(Defect::ReuseMemoryEarly)
+                            && let Some(link) = entry.link()
+                        {
+                            drop(self.transport.withdraw_receives(link, channel, 0, Limits::SLOTS_MAX));
+                        }
                     }
                 }
                 for (index, _) in served.channels.iter().enumerate().filter(|(_, open)| open.is_some()) {
@@ -182,12 +198,27 @@ impl Reactor {
                 }
             }
             while let Some(grant) = served.credit.next_grant() {
-                for buffer in grant.buffers {
-                    let slot = self.transport.post_receive(grant.link, grant.channel, buffer);
-                    debug_assert!(slot.is_none(), "slots come with the RDMA transport");
-                }
-                if let Some(entry) = self.links.touch(grant.link) {
-                    entry.session.grant(grant.channel, grant.bytes);
+                let Some(entry) = self.sessions.touch(grant.session) else { continue };
+                let Some(link) = entry.link() else { continue };
+                let Some(incoming) = entry.incoming.get_mut(&grant.channel) else { continue };
+                match grant.memory {
+                    Granted::Bytes(bytes, buffers) => {
+                        for buffer in buffers {
+                            self.transport.post_receive(link, grant.channel, buffer);
+                        }
+                        entry.session.grant(grant.channel, bytes);
+                    }
+                    Granted::Reserve(buffer) => {
+                        entry.session.grant(grant.channel, buffer.len() as u64);
+                        incoming.reserve.push_back(buffer);
+                    }
+                    Granted::Slot(buffer) => {
+                        // No slot on a link that has just closed: its end is on the way.
+                        if let Some(slot) = self.transport.post_receive(link, grant.channel, buffer) {
+                            incoming.slots.push_back(slot.bytes);
+                            entry.session.grant_slots(grant.channel, &[slot]);
+                        }
+                    }
                 }
             }
         }

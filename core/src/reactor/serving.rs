@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-use sluice_plugin::LinkId;
 use sluice_protocol::wire::Open;
 use sluice_protocol::{ChannelId, PartitionId, ReasonCode, Time};
 
 use super::Reactor;
-use super::links::Subscription;
+use super::sessions::Subscription;
 use super::timers::{Waiter, Waiting};
 use crate::gate::Arrived;
+use crate::mailbox::SessionId;
 use crate::partition::Found;
 
 impl Reactor {
     /// A peer asks for a subpartition. This side owns the wait: one answer, at the latest at the deadline.
-    pub(super) fn channel_opened(&mut self, now: Time, link: LinkId, channel: ChannelId, open: Open) {
+    pub(super) fn channel_opened(&mut self, now: Time, session: SessionId, channel: ChannelId, open: Open) {
         match self.manager.find(open.partition) {
-            Found::Here(_) => self.serve(link, channel, open.partition, open.subpartition.0),
+            Found::Here(_) => self.serve(session, channel, open.partition, open.subpartition.0),
             Found::Gone => {
                 let text = format!("{} is released", open.partition);
-                self.refuse(link, channel, ReasonCode::PartitionGone, &text);
+                self.refuse(session, channel, ReasonCode::PartitionGone, &text);
             }
             Found::Unknown => {
                 let deadline = now.after(Duration::from_millis(open.deadline_ms.into()));
-                let waiter = Waiter::Remote(link, channel);
+                let waiter = Waiter::Remote(session, channel);
                 self.timers.wait_until(
                     deadline,
                     Waiting { waiter, partition: open.partition, subpartition: open.subpartition.0 },
@@ -32,19 +32,19 @@ impl Reactor {
         }
     }
 
-    fn serve(&mut self, link: LinkId, channel: ChannelId, partition: PartitionId, subpartition: u32) {
+    fn serve(&mut self, session: SessionId, channel: ChannelId, partition: PartitionId, subpartition: u32) {
         let Found::Here(found) = self.manager.find(partition) else { return };
-        if let Err(failure) = found.attach_remote(subpartition, link, channel) {
-            return self.refuse(link, channel, failure.code, &failure.text);
+        if let Err(failure) = found.attach_remote(subpartition, session, channel) {
+            return self.refuse(session, channel, failure.code, &failure.text);
         }
-        if let Some(entry) = self.links.touch(link) {
+        if let Some(entry) = self.sessions.touch(session) {
             entry.source.attach(channel, found, subpartition);
             entry.session.serve(channel);
         }
     }
 
-    fn refuse(&mut self, link: LinkId, channel: ChannelId, code: ReasonCode, text: &str) {
-        if let Some(entry) = self.links.touch(link) {
+    pub(super) fn refuse(&mut self, session: SessionId, channel: ChannelId, code: ReasonCode, text: &str) {
+        if let Some(entry) = self.sessions.touch(session) {
             entry.session.fail(channel, code, text);
         }
     }
@@ -53,7 +53,7 @@ impl Reactor {
     pub(super) fn serve_waiting(&mut self, now: Time, partition: PartitionId) {
         for waiting in self.timers.take_waiting(partition) {
             match waiting.waiter {
-                Waiter::Remote(link, channel) => self.serve(link, channel, partition, waiting.subpartition),
+                Waiter::Remote(session, channel) => self.serve(session, channel, partition, waiting.subpartition),
                 Waiter::Here(gate, channel, location) => {
                     self.subscribe(now, Subscription { gate, channel, location: *location, attempts: 0 });
                 }
@@ -78,7 +78,7 @@ impl Reactor {
 
     fn tell(&mut self, waiter: &Waiter, code: ReasonCode, text: &str) {
         match waiter {
-            Waiter::Remote(link, channel) => self.refuse(*link, *channel, code, text),
+            Waiter::Remote(session, channel) => self.refuse(*session, *channel, code, text),
             Waiter::Here(gate, channel, _) => {
                 if let Some(served) = self.gates.get(gate) {
                     served.inbox.deliver(*channel, Arrived::Failed { code, text: text.into() });

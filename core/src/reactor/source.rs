@@ -1,29 +1,31 @@
-//! What the channels of one link send: the partitions behind them, and what is not acknowledged yet.
+//! What the channels of one session send: the partitions behind them, and what is not acknowledged yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sluice_memory::Buffer;
 use sluice_plugin::Payload;
+use sluice_protocol::defect::{self, Defect};
 use sluice_protocol::wire::Backlog;
 use sluice_protocol::{ChannelId, Next, PartitionId, Place, ReasonCode, Source};
 
 use crate::block::{Failure, Item};
 use crate::partition::Partition;
 
-/// The outgoing side of a link.
+/// The outgoing side of a session.
 #[derive(Default)]
-pub(super) struct LinkSource {
-    channels: HashMap<ChannelId, Outgoing>,
-    /// Blocks that the peer has not acknowledged, by message, oldest first. Their memory is the writer's: a writer whose
-    /// blocks are not acknowledged has less to write with, and that bounds this queue.
-    unacknowledged: VecDeque<(u64, Buffer)>,
+pub(super) struct SessionSource {
+    channels: BTreeMap<ChannelId, Outgoing>,
+    /// What the peer has not acknowledged, by message, oldest first. The memory of its blocks is the writers': a writer
+    /// whose blocks are not acknowledged has less to write with, and that bounds this queue.
+    unacknowledged: VecDeque<Sent>,
+    /// What was not acknowledged when the link was lost, in the order of its sequence numbers: it goes out again first.
+    replay: BTreeMap<ChannelId, VecDeque<(u64, Item)>>,
     /// What the peer takes, in bytes.
     block_bytes_max: u32,
     /// The message that is being composed.
     message: u64,
     payloads: Vec<Payload>,
-    /// Partitions that have given their last item to this link.
+    /// Partitions that have given their last item to this session.
     drained: Vec<PartitionId>,
     /// Bytes of blocks in the message that is being composed, in whatever place.
     block_bytes: u64,
@@ -34,24 +36,35 @@ struct Outgoing {
     subpartition: u32,
     /// Taken out of the queue and shown, but not sent.
     shown: Option<(Item, Backlog)>,
+    /// The sequence number behind the last item that was sent.
+    sequence: u64,
 }
 
-impl LinkSource {
+/// Something that the peer may have to be sent again.
+struct Sent {
+    message: u64,
+    channel: ChannelId,
+    sequence: u64,
+    item: Item,
+}
+
+impl SessionSource {
     pub(super) fn new(block_bytes_max: u32) -> Self {
         Self { block_bytes_max, ..Self::default() }
     }
 
     pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<Partition>, subpartition: u32) {
-        self.channels.insert(channel, Outgoing { partition, subpartition, shown: None });
+        self.channels.insert(channel, Outgoing { partition, subpartition, shown: None, sequence: 0 });
     }
 
     /// The consumer is gone.
     pub(super) fn detach(&mut self, channel: ChannelId) -> Option<PartitionId> {
+        self.replay.remove(&channel);
         let outgoing = self.channels.remove(&channel)?;
         outgoing.partition.consumer_gone(outgoing.subpartition).then(|| outgoing.partition.id())
     }
 
-    /// The link is gone, and all its consumers with it.
+    /// The session is over, and all its consumers are gone.
     pub(super) fn detach_all(&mut self) -> Vec<PartitionId> {
         let channels: Vec<_> = self.channels.keys().copied().collect();
         channels.into_iter().filter_map(|channel| self.detach(channel)).collect()
@@ -77,12 +90,64 @@ impl LinkSource {
 
     /// The peer has everything up to this message.
     pub(super) fn acknowledged(&mut self, through: u64) {
-        while self.unacknowledged.pop_front_if(|(message, _)| *message <= through).is_some() {}
+        while self.unacknowledged.pop_front_if(|sent| sent.message <= through).is_some() {}
+    }
+
+    /// The link is gone. What is not acknowledged may have to go out again, in front of what already had to.
+    pub(super) fn link_lost(&mut self) {
+        for Sent { channel, sequence, item, .. } in self.unacknowledged.drain(..).rev() {
+            // Looked at from the end, a channel that is over shows its last item first. One that is not here and has
+            // none was cancelled: nobody will ask for it.
+            let last = matches!(item, Item::End { .. } | Item::Failed(_));
+            if last || self.replay.contains_key(&channel) || self.channels.contains_key(&channel) {
+                self.replay.entry(channel).or_default().push_front((sequence, item));
+            }
+        }
+    }
+
+    /// On the next link the peer wants everything of a channel from this sequence number on. False if it has
+    /// acknowledged that before: it is not here any more.
+    pub(super) fn rewind(&mut self, channel: ChannelId, sequence: u64) -> bool {
+        let Some(kept) = self.replay.get_mut(&channel) else {
+            return self.channels.get(&channel).is_some_and(|outgoing| outgoing.sequence == sequence);
+        };
+        while kept.pop_front_if(|(sent, _)| *sent < sequence).is_some() {}
+        match kept.front() {
+            Some((first, _)) => *first == sequence,
+            None => {
+                self.replay.remove(&channel);
+                self.channels.get(&channel).is_some_and(|outgoing| outgoing.sequence == sequence)
+            }
+        }
+    }
+
+    /// What waits in a channel's replay behind its first item.
+    fn behind_replayed(&self, channel: ChannelId) -> Backlog {
+        let kept = self.replay.get(&channel).into_iter().flatten().skip(1).map(|(_, item)| item);
+        let shown = self.channels.get(&channel).and_then(|outgoing| outgoing.shown.as_ref());
+        let blocks = kept.chain(shown.map(|(item, _)| item)).filter_map(|item| match item {
+            Item::Block(block) => Some(block.bytes()),
+            _ => None,
+        });
+        let mut behind = shown.map_or_else(Backlog::default, |(_, behind)| *behind);
+        for (index, bytes) in blocks.enumerate() {
+            behind.bytes = behind.bytes.saturating_add(bytes);
+            behind.blocks = behind.blocks.saturating_add(1);
+            if index == 0 {
+                behind.next = bytes;
+            }
+        }
+        behind
     }
 }
 
-impl Source for LinkSource {
+impl Source for SessionSource {
     fn peek(&mut self, channel: ChannelId) -> Option<Next<'_>> {
+        if self.replay.contains_key(&channel) {
+            let behind = self.behind_replayed(channel);
+            let (_, item) = self.replay.get(&channel)?.front()?;
+            return Some(next(item, behind));
+        }
         let outgoing = self.channels.get_mut(&channel)?;
         // What was shown and could not go waits behind a priority event that has come since; but of two of those the
         // first one stays the first.
@@ -112,34 +177,54 @@ impl Source for LinkSource {
             outgoing.shown = Some((item, popped.behind));
         }
         let (item, behind) = outgoing.shown.as_ref()?;
-        Some(match item {
-            Item::Block(block) => Next::Block { payload: &block.buffer, crc: block.crc, behind: *behind },
-            Item::Event(event) => Next::Event { kind: event.kind, overtook: None, payload: &event.payload },
-            Item::PriorityEvent { event, overtook } => {
-                Next::Event { kind: event.kind, overtook: Some(*overtook), payload: &event.payload }
-            }
-            Item::End { blocks, bytes } => Next::End { blocks: *blocks, bytes: *bytes },
-            Item::Failed(failure) => Next::Failed { code: failure.code, text: &failure.text },
-        })
+        Some(next(item, *behind))
     }
 
-    fn take(&mut self, channel: ChannelId, _sequence: u64, place: Place) {
-        let outgoing = self.channels.get_mut(&channel).expect("a channel that was just shown");
-        let (item, _) = outgoing.shown.take().expect("an item that was just shown");
-        match item {
+    fn take(&mut self, channel: ChannelId, sequence: u64, place: Place) {
+        let item = match self.replay.get_mut(&channel) {
+            Some(kept) => {
+                let (first, item) = kept.pop_front().expect("an item that was just shown");
+                debug_assert_eq!(first, sequence, "a replay begins where the peer stopped");
+                if kept.is_empty() {
+                    self.replay.remove(&channel);
+                }
+                item
+            }
+            None => {
+                let outgoing = self.channels.get_mut(&channel).expect("a channel that was just shown");
+                outgoing.sequence = sequence + 1;
+                let (item, _) = outgoing.shown.take().expect("an item that was just shown");
+                item
+            }
+        };
+        match &item {
             Item::Block(block) => {
                 self.block_bytes += u64::from(block.bytes());
-                self.unacknowledged.push_back((self.message, block.buffer.clone()));
                 match place {
                     Place::Head => {}
-                    Place::Body => self.payloads.push(Payload { buffer: block.buffer, slot: None }),
-                    Place::Slot(slot) => self.payloads.push(Payload { buffer: block.buffer, slot: Some(slot) }),
+                    Place::Body => self.payloads.push(Payload { buffer: block.buffer.clone(), slot: None }),
+                    Place::Slot(slot) => self.payloads.push(Payload { buffer: block.buffer.clone(), slot: Some(slot) }),
                 }
             }
-            Item::End { .. } | Item::Failed(_) => {
-                self.channels.remove(&channel);
-            }
+            // Its partition has nothing more to give; the item itself stays until it is acknowledged.
+            Item::End { .. } | Item::Failed(_) => drop(self.channels.remove(&channel)),
             Item::Event(_) | Item::PriorityEvent { .. } => {}
         }
+        if defect::is(Defect::ForgetUnacknowledged) {
+            return;
+        }
+        self.unacknowledged.push_back(Sent { message: self.message, channel, sequence, item });
+    }
+}
+
+fn next(item: &Item, behind: Backlog) -> Next<'_> {
+    match item {
+        Item::Block(block) => Next::Block { payload: &block.buffer, crc: block.crc, behind },
+        Item::Event(event) => Next::Event { kind: event.kind, overtook: None, payload: &event.payload },
+        Item::PriorityEvent { event, overtook } => {
+            Next::Event { kind: event.kind, overtook: Some(*overtook), payload: &event.payload }
+        }
+        Item::End { blocks, bytes } => Next::End { blocks: *blocks, bytes: *bytes },
+        Item::Failed(failure) => Next::Failed { code: failure.code, text: &failure.text },
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use sluice_plugin::LinkId;
 use sluice_protocol::{ChannelId, PartitionId, Time};
 
 use crate::gate::{ChannelLocation, GateId};
+use crate::mailbox::SessionId;
 use crate::partition::{FlushOutcome, WriterEnd};
 
 /// A writer that was busy when its flush was due is asked again after this.
@@ -15,7 +15,7 @@ const FLUSH_AGAIN: Duration = Duration::from_millis(1);
 /// Who waits for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiter {
-    Remote(LinkId, ChannelId),
+    Remote(SessionId, ChannelId),
     Here(GateId, u32, Box<ChannelLocation>),
 }
 
@@ -84,6 +84,7 @@ impl Timers {
             }
             in_time
         });
+        overdue.sort_unstable_by_key(|waiting| (waiting.partition, waiting.subpartition));
         self.earliest = self.waiting.values().flatten().map(|(deadline, _)| *deadline).min();
         overdue
     }
@@ -108,10 +109,10 @@ impl Timers {
         self.wait_until(deadline, Waiting { waiter, partition, subpartition });
     }
 
-    /// The channel, or all of a link if there is none, waits no more.
-    pub(super) fn forget(&mut self, link: LinkId, channel: Option<ChannelId>) {
+    /// The channel, or all of a session if there is none, waits no more.
+    pub(super) fn forget(&mut self, session: SessionId, channel: Option<ChannelId>) {
         self.retain(|_, waiting| match waiting.waiter {
-            Waiter::Remote(other, waits) => other != link || channel.is_some_and(|channel| channel != waits),
+            Waiter::Remote(other, waits) => other != session || channel.is_some_and(|channel| channel != waits),
             Waiter::Here(..) => true,
         });
     }

@@ -1,27 +1,26 @@
-//! What comes from the links, and what goes out.
+//! What comes over the links, and what goes out.
 
 use std::collections::VecDeque;
 
 use sluice_memory::Buffer;
-use sluice_plugin::{CloseCause, Landed, LinkId, Message, PayloadPlacement, Peer, TransportEvent};
+use sluice_plugin::{Landed, LinkId, Message, PayloadPlacement, TransportEvent};
 use sluice_protocol::wire::{Backlog, Head, Open, Placement};
 use sluice_protocol::{ChannelId, ReasonCode, SessionEvent, Time};
 
 use super::Reactor;
 use crate::block::Event;
 use crate::gate::Arrived;
+use crate::mailbox::SessionId;
 
 /// Frames from which a message is answered at once.
 const BUSY_FRAMES: u16 = 256;
-
-/// How often a channel is opened anew because the peer keeps another connection.
-const ATTEMPTS_MAX: u8 = 8;
 
 /// What a message asks of the reactor, noted while the session reads it and done afterwards.
 enum Note {
     Opened(ChannelId, Open),
     CancelRequested(ChannelId),
-    Block { channel: ChannelId, pieces: Landing, bytes: u32, crc: u32, behind: Backlog },
+    Unrewindable(ChannelId),
+    Block { channel: ChannelId, pieces: Landing, in_slot: bool, bytes: u32, crc: u32, behind: Backlog },
     Backlog(ChannelId, Backlog),
     Returned { channel: ChannelId, bytes: u64, slots: u64 },
     Deliver(ChannelId, Arrived),
@@ -46,161 +45,157 @@ impl Reactor {
             TransportEvent::Connected { link, peer } => self.link_up(now, link, peer, true),
             TransportEvent::Received { link, head, payloads } => self.received(now, link, head, payloads),
             TransportEvent::Writable { link } => {
-                self.links.touch(link);
+                if let Some(session) = self.sessions.on_link(link) {
+                    self.sessions.touch(session);
+                }
             }
             TransportEvent::Closed { link, cause } => self.link_down(now, link, &cause),
         }
         busy
     }
 
-    fn link_up(&mut self, now: Time, link: LinkId, peer: Peer, ours: bool) {
-        tracing::debug!(link = link.0, node = peer.node.0, lane = peer.lane.0, ours, "link is up");
-        let remote = self.placement == PayloadPlacement::Remote;
-        let up = self.links.up(now, link, peer, ours, remote, self.settings.node);
-        if let Some(superfluous) = up.close {
-            self.transport.close(superfluous);
-        }
-        for subscription in up.open {
-            self.open_channel(link, subscription);
-        }
-        if self.stopping {
-            self.transport.close(link);
-        }
-    }
-
-    /// A link is gone: its channels fail with the cause. (They will resume once sessions outlive links.)
-    fn link_down(&mut self, now: Time, link: LinkId, cause: &CloseCause) {
-        let (entry, waiting, address) = self.links.down(link);
-        self.timers.forget(link, None);
-        for subscription in waiting {
-            let at = address.as_ref().map_or_else(String::new, |address| format!(" at {address}"));
-            let text = format!("no link to node {}{at}: {cause}", subscription.location.node);
-            self.fail_subscription(subscription.gate, subscription.channel, ReasonCode::WorkerLost, text);
-        }
-        let Some(mut entry) = entry else { return };
-        tracing::debug!(link = link.0, node = entry.peer.node.0, %cause, "link is down");
-        for partition in entry.source.detach_all().into_iter().chain(entry.source.drained()) {
-            self.manager.remove(partition);
-        }
-        let node = entry.peer.node;
-        let said = entry.farewell.take().map(|(code, said)| (code, format!("node {node} closed the link: {said}")));
-        let verdict =
-            entry.verdict.take().map(|(code, why)| (code, format!("the link to node {node} was closed: {why}")));
-        let ending = said.or(verdict);
-        let duplicate = matches!(ending, Some((ReasonCode::DuplicateLink, _)));
-        for (channel, mut subscription) in entry.incoming.drain() {
-            subscription.attempts += 1;
-            // Nothing was delivered on it: the channel opens anew on the connection that is kept. A peer that never keeps
-            // one is not asked for ever.
-            if duplicate && entry.session.is_untouched(channel) && subscription.attempts < ATTEMPTS_MAX {
-                if let Some(served) = self.gates.get_mut(&subscription.gate) {
-                    served.credit.closed(subscription.channel);
-                }
-                self.subscribe(now, subscription);
-                continue;
-            }
-            let lost = || (ReasonCode::WorkerLost, format!("the link to node {node} is lost: {cause}"));
-            let (code, text) = ending.clone().unwrap_or_else(lost);
-            self.fail_subscription(subscription.gate, subscription.channel, code, text);
-        }
-    }
-
-    fn fail_subscription(&mut self, gate: crate::gate::GateId, channel: u32, code: ReasonCode, text: String) {
-        if let Some(served) = self.gates.get_mut(&gate) {
-            served.credit.closed(channel);
-            served.inbox.deliver(channel, Arrived::Failed { code, text: text.into() });
-        }
-    }
-
     fn received(&mut self, now: Time, link: LinkId, head: Head, mut payloads: VecDeque<Landed>) {
-        let Some(entry) = self.links.touch(link) else { return };
+        // What a link still brings after its session has gone over to another is not for anybody.
+        let Some(session) = self.sessions.on_link(link) else { return };
+        let Some(entry) = self.sessions.touch(session) else { return };
         if entry.verdict.is_some() {
             return;
         }
+        entry.attempts = 0;
         let mut notes = Vec::new();
         let (source, farewell) = (&mut entry.source, &mut entry.farewell);
         let result = entry.session.handle_head(now, &head, |event| match event {
             SessionEvent::Acknowledged { through } => source.acknowledged(through),
+            SessionEvent::Rewind { channel, sequence } if source.rewind(channel, sequence) => {}
             SessionEvent::Closing { code, text } => *farewell = Some((code, text.into())),
             event => notes.extend(note(event, &mut payloads)),
         });
         entry.spare_head = head.into_bytes();
         for note in notes {
-            self.act(now, link, note);
+            self.act(now, session, note);
         }
         if let Err(violation) = result {
             tracing::warn!(link = link.0, %violation, "the peer broke the protocol");
-            self.links.violated(link, &violation);
+            self.sessions.violated(session, &violation);
         }
     }
 
-    fn act(&mut self, now: Time, link: LinkId, note: Note) {
+    fn act(&mut self, now: Time, session: SessionId, note: Note) {
         match note {
-            Note::Opened(channel, open) => self.channel_opened(now, link, channel, open),
+            Note::Opened(channel, open) => self.channel_opened(now, session, channel, open),
             Note::CancelRequested(channel) => {
-                self.timers.forget(link, Some(channel));
-                let drained = self.links.get(link).and_then(|entry| entry.source.detach(channel));
+                self.timers.forget(session, Some(channel));
+                let drained = self.sessions.get(session).and_then(|entry| entry.source.detach(channel));
                 if let Some(partition) = drained {
                     self.manager.remove(partition);
                 }
             }
-            Note::Block { channel, pieces, bytes, crc, behind } => {
+            Note::Unrewindable(channel) => {
+                let text = "the consumer wants again what it had acknowledged";
+                self.refuse(session, channel, ReasonCode::Violation, text);
+            }
+            Note::Block { channel, pieces, in_slot, bytes, crc, behind } => {
                 let pieces = match pieces {
                     Landing::Pieces(pieces) => pieces,
-                    Landing::Inline(payload) => self.pack(link, channel, &payload),
+                    Landing::Inline(payload) => self.pack(session, channel, &payload),
                     Landing::Lost => Vec::new(),
                 };
                 if pieces.iter().map(|piece| piece.len()).sum::<usize>() != bytes as usize {
                     let text = "a block found no memory although its credit was granted".into();
                     let failed = Arrived::Failed { code: ReasonCode::Violation, text };
-                    return self.with_gate(link, channel, |served, index| served.inbox.deliver(index, failed));
+                    return self.with_gate(session, channel, |served, index| served.inbox.deliver(index, failed));
                 }
                 self.counters.received(bytes.into());
-                self.block_arrived(link, channel, pieces, bytes, crc, behind);
+                self.block_arrived(session, channel, (pieces, crc), in_slot, behind);
             }
             Note::Backlog(channel, backlog) => {
-                self.with_gate(link, channel, |served, index| served.credit.backlog(index, backlog));
+                let remote = self.placement == PayloadPlacement::Remote;
+                self.with_gate(session, channel, |served, index| {
+                    let limit = served.credit.slot_bytes_max();
+                    if remote && backlog.next > limit {
+                        let bytes = backlog.next;
+                        let text = format!(
+                            "a block of {bytes} bytes, but a slot here has at most {limit}: let all workers have the \
+                             same memory.buffer_bytes"
+                        );
+                        let failed = Arrived::Failed { code: ReasonCode::BlockTooLong, text: text.into() };
+                        return served.inbox.deliver(index, failed);
+                    }
+                    served.credit.backlog(index, backlog);
+                });
             }
-            Note::Returned { channel, bytes, slots } => {
-                drop(self.transport.withdraw_receives(link, channel, bytes, slots));
-                self.with_gate(link, channel, |served, index| served.credit.returned(index, bytes));
-            }
+            Note::Returned { channel, bytes, slots } => self.credit_returned(session, channel, bytes, slots),
             Note::Deliver(channel, arrived) => {
-                self.with_gate(link, channel, |served, index| served.inbox.deliver(index, arrived));
+                self.with_gate(session, channel, |served, index| served.inbox.deliver(index, arrived));
             }
-            Note::Over(channel, last) => self.channel_over(link, channel, last),
+            Note::Over(channel, last) => self.channel_over(session, channel, last),
         }
     }
 
     fn block_arrived(
         &mut self,
-        link: LinkId,
+        session: SessionId,
         channel: ChannelId,
-        pieces: Vec<Buffer>,
-        bytes: u32,
-        crc: u32,
+        (pieces, crc): (Vec<Buffer>, u32),
+        in_slot: bool,
         behind: Backlog,
     ) {
-        self.with_gate(link, channel, |served, index| {
-            served.credit.arrived(index, bytes.into(), behind);
+        let incoming = self.sessions.get(session).and_then(|entry| entry.incoming.get_mut(&channel));
+        let slot = if in_slot { incoming.and_then(|incoming| incoming.slots.pop_front()) } else { None };
+        self.with_gate(session, channel, |served, index| {
+            let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+            match slot {
+                Some(slot) => served.credit.arrived_in_slot(index, bytes, slot.into(), behind),
+                None => served.credit.arrived(index, bytes, behind),
+            }
             served.inbox.deliver(index, Arrived::Block { pieces, crc });
         });
     }
 
-    fn with_gate(&mut self, link: LinkId, channel: ChannelId, act: impl FnOnce(&mut super::gates::ServedGate, u32)) {
-        let Some(subscription) = self.links.get(link).and_then(|entry| entry.incoming.get(&channel)) else { return };
-        let (gate, index) = (subscription.gate, subscription.channel);
+    /// The producer has given credit back, and with it the memory that was set aside for it.
+    fn credit_returned(&mut self, session: SessionId, channel: ChannelId, bytes: u64, slots: u64) {
+        let Some(entry) = self.sessions.get(session) else { return };
+        if let Some(link) = entry.link() {
+            drop(self.transport.withdraw_receives(link, channel, bytes, slots));
+        }
+        let mut slot_bytes = 0;
+        if let Some(incoming) = entry.incoming.get_mut(&channel) {
+            drop(incoming.take_reserve(bytes as usize, false));
+            let count = (slots as usize).min(incoming.slots.len());
+            slot_bytes = incoming.slots.drain(..count).map(u64::from).sum();
+        }
+        self.with_gate(session, channel, |served, index| served.credit.returned(index, bytes, slots, slot_bytes));
+    }
+
+    pub(super) fn with_gate(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        act: impl FnOnce(&mut super::gates::ServedGate, u32),
+    ) {
+        let Some(incoming) = self.sessions.get(session).and_then(|entry| entry.incoming.get(&channel)) else { return };
+        let (gate, index) = (incoming.subscription.gate, incoming.subscription.channel);
         if let Some(served) = self.gates.get_mut(&gate) {
             act(served, index);
-            self.links.dirty_gate(gate);
+            self.sessions.dirty_gate(gate);
         }
     }
 
-    /// Copies a payload that stood in a head into memory that was posted for its channel: the one documented extra copy.
-    fn pack(&mut self, link: LinkId, channel: ChannelId, payload: &[u8]) -> Vec<Buffer> {
+    /// Copies a payload that stood in a head into memory that was set aside for its channel: the one documented extra
+    /// copy.
+    fn pack(&mut self, session: SessionId, channel: ChannelId, payload: &[u8]) -> Vec<Buffer> {
+        let Some(entry) = self.sessions.get(session) else { return Vec::new() };
+        let memory = match (self.placement, entry.link()) {
+            (PayloadPlacement::Remote, _) => match entry.incoming.get_mut(&channel) {
+                Some(incoming) => incoming.take_reserve(payload.len(), true),
+                None => Vec::new(),
+            },
+            (_, Some(link)) => self.transport.withdraw_receives(link, channel, payload.len() as u64, 0),
+            (_, None) => Vec::new(),
+        };
         let mut rest = payload;
         let mut pieces = Vec::new();
-        for mut buffer in self.transport.withdraw_receives(link, channel, payload.len() as u64, 0) {
+        for mut buffer in memory {
             let (part, behind) = rest.split_at(buffer.len().min(rest.len()));
             buffer[..part.len()].copy_from_slice(part);
             pieces.push(buffer.freeze());
@@ -212,15 +207,16 @@ impl Reactor {
     /// Sends what there is to send, as far as the transport takes it. True if anything went out.
     pub(super) fn transmit(&mut self, now: Time) -> bool {
         let mut busy = false;
-        while let Some(link) = self.links.next_dirty() {
-            busy |= self.transmit_on(now, link);
+        while let Some(session) = self.sessions.next_dirty() {
+            busy |= self.transmit_in(now, session);
         }
         busy
     }
 
-    fn transmit_on(&mut self, now: Time, link: LinkId) -> bool {
+    fn transmit_in(&mut self, now: Time, session: SessionId) -> bool {
         let mut busy = false;
-        let Some(entry) = self.links.get(link) else { return false };
+        let Some(entry) = self.sessions.get(session) else { return false };
+        let Some(link) = entry.link() else { return false };
         loop {
             let message = match entry.refused.take() {
                 Some(message) => message,
@@ -266,7 +262,8 @@ fn note(event: SessionEvent<'_>, payloads: &mut VecDeque<Landed>) -> Option<Note
                     Some(Landed::Discarded) | None => Landing::Lost,
                 },
             };
-            Note::Block { channel, pieces, bytes: block.length, crc: block.crc, behind: block.backlog }
+            let in_slot = matches!(placement, Placement::Slot(_));
+            Note::Block { channel, pieces, in_slot, bytes: block.length, crc: block.crc, behind: block.backlog }
         }
         SessionEvent::Skipped(_, placement) => {
             if !matches!(placement, Placement::Inline(_)) {
@@ -291,7 +288,7 @@ fn note(event: SessionEvent<'_>, payloads: &mut VecDeque<Landed>) -> Option<Note
         }
         SessionEvent::Cancelled(channel) => Note::Over(channel, None),
         SessionEvent::Returned { channel, bytes, slots } => Note::Returned { channel, bytes, slots },
-        // What comes after a reconnect; links are not restored yet.
-        SessionEvent::Rewind { .. } | SessionEvent::Acknowledged { .. } | SessionEvent::Closing { .. } => return None,
+        SessionEvent::Rewind { channel, .. } => Note::Unrewindable(channel),
+        SessionEvent::Acknowledged { .. } | SessionEvent::Closing { .. } => return None,
     })
 }

@@ -145,6 +145,7 @@ impl ShuffleEnvironment {
                 node: config.node,
                 lanes: config.lanes.max(1),
                 partition_deadline: config.partition_deadline,
+                resume_timeout: config.resume_timeout,
             };
             let (clock, mailbox) = (config.clock.clone(), mailbox.clone());
             let (manager, counters) = (Arc::clone(&manager), Arc::clone(&counters));

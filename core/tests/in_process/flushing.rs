@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_core::{Delivery, EnvironmentConfig, FlushInterval, NodeId, ReactorDrive, ShuffleEnvironment};
-use sluice_plugin::InProcess;
+use sluice_plugin::TransportFactory;
 
 use crate::stage::{PLACES, Seen, Stage, config, partition, record};
 
@@ -38,10 +38,10 @@ fn the_timer_flushes_while_the_task_does_nothing() {
 /// With threads and the real clock: the task sleeps in a channel, the reader in its gate.
 #[test]
 fn a_reader_that_sleeps_is_woken_by_the_timer_of_a_writer_that_sleeps() {
-    let transport = Arc::new(InProcess::new());
+    let transport = crate::transport();
     let start = |node| {
         let config = EnvironmentConfig { node: NodeId(node), ..every(Duration::from_millis(2)) };
-        let transport = Arc::<InProcess>::clone(&transport);
+        let transport = Arc::<dyn TransportFactory>::clone(&transport);
         ShuffleEnvironment::start(config, transport, ReactorDrive::OwnThread).expect("a worker starts").environment
     };
     let (near, far) = (start(0), start(1));

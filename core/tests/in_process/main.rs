@@ -1,5 +1,10 @@
 //! The engine over the in-process transport: what a task may rely on, and what it is told when something goes wrong.
 
+use std::sync::Arc;
+
+use sluice_plugin::{InProcess, TransportFactory};
+
+mod cable;
 mod events;
 mod flushing;
 mod locations;
@@ -7,7 +12,13 @@ mod losses;
 mod memory;
 mod partitions;
 mod reading;
+mod resuming;
 mod shapes;
 mod stage;
 mod stopping;
 mod writing;
+
+/// What the workers of a stage are linked by.
+fn transport() -> Arc<dyn TransportFactory> {
+    Arc::new(InProcess::new())
+}

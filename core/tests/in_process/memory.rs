@@ -138,7 +138,7 @@ fn a_worker_does_not_start_with_sizes_that_no_worker_can_have() {
         EnvironmentConfig { limits: Limits { head_bytes_max: 10, ..Limits::default() }, ..config() },
     ];
     for (index, config) in impossible.into_iter().enumerate() {
-        let transport = std::sync::Arc::new(sluice_plugin::InProcess::new());
+        let transport = crate::transport();
         let started = sluice_core::ShuffleEnvironment::start(config, transport, sluice_core::ReactorDrive::Caller);
         assert!(started.is_err(), "number {index} was started");
     }

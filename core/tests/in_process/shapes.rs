@@ -9,7 +9,7 @@ use sluice_core::{
     Delivery, EnvironmentConfig, FlushInterval, HugePages, Incarnation, InputGate, NodeId, PartitionWriter,
     ReactorDrive, ReadError, RecordBatch, RecordReader, ShuffleEnvironment,
 };
-use sluice_plugin::{InProcess, TransportFactory};
+use sluice_plugin::TransportFactory;
 
 use crate::stage::partition;
 
@@ -70,20 +70,20 @@ fn consume(gate: &mut InputGate) -> Result<HashMap<u32, Vec<u64>>, ReadError> {
     Ok(seen)
 }
 
-fn start(transport: &Arc<InProcess>, node: u64, config: &EnvironmentConfig) -> ShuffleEnvironment {
+fn start(transport: &Arc<dyn TransportFactory>, node: u64, config: &EnvironmentConfig) -> ShuffleEnvironment {
     let config = EnvironmentConfig {
         node: NodeId(node),
         incarnation: Incarnation(node + 100),
         huge_pages: HugePages::Never,
         ..config.clone()
     };
-    let transport: Arc<dyn TransportFactory> = Arc::<InProcess>::clone(transport);
+    let transport = Arc::<dyn TransportFactory>::clone(transport);
     ShuffleEnvironment::start(config, transport, ReactorDrive::OwnThread).expect("a worker starts").environment
 }
 
 fn all_to_all(shape: &Shape, config: &EnvironmentConfig) {
     let &Shape { workers: count, producers, consumers, records } = shape;
-    let transport = Arc::new(InProcess::new());
+    let transport = crate::transport();
     let workers: Vec<_> = (0..count).map(|node| start(&transport, node, config)).collect();
     let (all_producers, all_consumers) = (count * producers, count * consumers);
     let locations = |consumer: u64| -> Vec<_> {

@@ -10,7 +10,7 @@ use sluice_core::{
     JobId, NodeId, PartitionId, PartitionSpec, PartitionWriter, PendingRecord, Reactor, ReactorDrive, ReadError,
     RecordBatch, RecordReader, ShuffleEnvironment, ShuffleMaster, WriteError,
 };
-use sluice_plugin::InProcess;
+use sluice_plugin::TransportFactory;
 
 /// Where the producer and the consumer of a test are: on one worker, or on two.
 pub(crate) const PLACES: [usize; 2] = [0, 1];
@@ -26,6 +26,8 @@ pub(crate) fn config() -> EnvironmentConfig {
         memory_bytes: 4 << 20,
         huge_pages: HugePages::Never,
         flush: FlushInterval::Off,
+        // A link that is lost stays lost; who tests that it does not says so.
+        resume_timeout: Duration::ZERO,
         ..EnvironmentConfig::default()
     }
 }
@@ -55,7 +57,14 @@ impl Stage {
     }
 
     pub(crate) fn each(count: u64, config: impl Fn(u64) -> EnvironmentConfig) -> Self {
-        let transport = Arc::new(InProcess::new());
+        Self::over(crate::transport(), count, config)
+    }
+
+    pub(crate) fn over(
+        transport: Arc<dyn TransportFactory>,
+        count: u64,
+        config: impl Fn(u64) -> EnvironmentConfig,
+    ) -> Self {
         let clock = Arc::new(AtomicU64::new(1));
         let mut workers = Vec::new();
         for node in 0..count {
@@ -65,7 +74,7 @@ impl Stage {
                 clock: Clock::Manual(Arc::clone(&clock)),
                 ..config(node)
             };
-            let transport = Arc::<InProcess>::clone(&transport);
+            let transport = Arc::<dyn TransportFactory>::clone(&transport);
             let worker = ShuffleEnvironment::start(config, transport, ReactorDrive::Caller).expect("a worker starts");
             workers.push((worker.environment, worker.reactor));
         }
@@ -89,6 +98,21 @@ impl Stage {
                 return;
             }
         }
+    }
+
+    /// Turns each reactor once: what they have sent is under way.
+    pub(crate) fn turn(&mut self) {
+        for reactor in self.workers.iter_mut().filter_map(|(_, reactor)| reactor.as_mut()) {
+            reactor.turn();
+        }
+    }
+
+    /// A worker dies, and its node is started again: another life of it, with this index.
+    pub(crate) fn restart(&mut self, index: usize, transport: Arc<dyn TransportFactory>, config: EnvironmentConfig) {
+        let (node, clock) = (NodeId(index as u64), Clock::Manual(Arc::clone(&self.clock)));
+        let config = EnvironmentConfig { node, incarnation: Incarnation(1000), clock, ..config };
+        let worker = ShuffleEnvironment::start(config, transport, ReactorDrive::Caller).expect("a worker starts");
+        self.workers[index] = (worker.environment, worker.reactor);
     }
 
     /// Takes a worker's reactor away: it does nothing more.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::violation::Violation;
 use crate::credit::Credit;
+use crate::defect::{self, Defect};
 use crate::ids::ChannelId;
 use crate::limits::Limits;
 use crate::wire::{Block, Open, Placement, Resume, Slot};
@@ -19,6 +20,7 @@ pub(super) struct Receiving {
     /// What the peer was told.
     announced: u64,
     keep: u32,
+    /// Slots are counted from 0 on each link.
     slots_granted: u64,
     slots_through: u64,
     events_received: u64,
@@ -188,20 +190,21 @@ impl Receiving {
         Ok((bytes, slots))
     }
 
-    /// The link is gone, and with it the slots that were granted on it.
-    pub(super) fn void_slots(&mut self) {
+    /// The link is gone, and with it all credit: it was memory posted there.
+    pub(super) fn link_lost(&mut self) {
+        self.credit.return_above(0);
+        // Or a request that is said again would grant what is void.
+        self.open.granted = 0;
         self.say_slots.clear();
-        if !self.asked {
-            // The peer has not heard of any: it counts from the first that it hears of.
-            self.slots_granted = 0;
-        }
-        self.slots_through = self.slots_granted;
+        (self.slots_granted, self.slots_through) = (0, 0);
     }
 
-    /// A new link: the channel is named again, if the peer may know it, or asked for as it would have been.
+    /// A new link: the channel is asked for again, should the request be lost, and says how far it came. So does one
+    /// that the peer has never heard of: it too may have had credit that is void.
     pub(super) fn link_restored(&mut self) {
         self.say_open = true;
-        self.say_resume = self.asked;
+        self.say_resume = true;
+        self.sequence -= u64::from(defect::is(Defect::DeliverTwiceAfterResume) && !self.is_untouched());
         self.say_reclaim = self.reclaimed;
         self.say_cancel = self.cancelling;
     }
@@ -214,7 +217,6 @@ impl Receiving {
             granted,
             spent: self.credit.spent(),
             returned: self.credit.returned(),
-            first_slot: self.slot_first_untold(),
             events,
             events_received: self.events_received,
         }

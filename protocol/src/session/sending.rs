@@ -52,7 +52,7 @@ pub(super) struct Sending {
     /// Unspent credit that may stay while the queue is empty.
     pub(super) keep: u64,
     slots: VecDeque<Slot>,
-    /// The number of the first of `slots`.
+    /// The number of the first of `slots`, counted from 0 on each link.
     slot_first: u64,
     events_sent: u64,
     events_window: u64,
@@ -201,6 +201,7 @@ impl Sending {
         self.noted = false;
         self.resuming = true;
         self.slots.clear();
+        self.slot_first = 0;
         if let State::Ended(_, last) = &mut self.state {
             self.state = match std::mem::replace(last, Last::OfSource) {
                 Last::OfSource => State::Serving,
@@ -217,8 +218,7 @@ impl Sending {
         let known = self.resuming || self.state == State::Waiting;
         let through = resume.received_through;
         let possible = if self.state == State::Waiting { through == self.sequence } else { through <= self.sequence };
-        // Slot numbers are counted up from here; they never wrap.
-        if !known || !possible || resume.events_received > self.events_sent || resume.first_slot > u64::MAX / 2 {
+        if !known || !possible || resume.events_received > self.events_sent {
             return false;
         }
         self.resuming = false;
@@ -226,8 +226,6 @@ impl Sending {
         self.sequence = through;
         self.events_sent = resume.events_received;
         self.events_window = self.events_window.max(resume.events);
-        self.slots.clear();
-        self.slot_first = resume.first_slot;
         self.announced = Backlog::default();
         self.say_backlog = None;
         self.say_return = false;

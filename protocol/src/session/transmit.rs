@@ -3,6 +3,7 @@
 use super::event::{Next, Place, Source};
 use super::sending::{Last, Sending, State};
 use super::{Session, Speaker};
+use crate::defect::{self, Defect};
 use crate::ids::{ChannelId, Time};
 use crate::wire::{Backlog, Block, Frame, HeadBuilder, Placement, SLOTS_MAX};
 
@@ -162,6 +163,9 @@ impl Session {
         }
         if std::mem::take(&mut receiving.say_cancel) {
             head.push(&Frame::Cancel { channel });
+            if defect::is(Defect::SkipCancelHandshake) {
+                self.receiving.remove(&channel);
+            }
             return;
         }
         if receiving.cancelling {
@@ -172,7 +176,9 @@ impl Session {
         }
         if std::mem::take(&mut receiving.say_grant) {
             let (granted, events) = receiving.told();
-            head.push(&Frame::Grant { channel, granted, events, keep: receiving.keep() });
+            if !defect::drops_grant(channel, granted, events) {
+                head.push(&Frame::Grant { channel, granted, events, keep: receiving.keep() });
+            }
         }
         if !receiving.say_slots.is_empty() {
             let first = receiving.slot_first_untold();
@@ -250,6 +256,9 @@ impl Session {
             let Some(sending) = self.sending.get_mut(&channel).filter(|sending| sending.is_served()) else {
                 return Turn::Done;
             };
+            if defect::is(Defect::StarveChannel) && channel.0 % 4 == 3 {
+                return Turn::Done;
+            }
             let sequence = sending.sequence;
             // First what comes, then whether it fits: a channel that has nothing must not count as one that waits.
             let Some(next) = source.peek(channel) else {

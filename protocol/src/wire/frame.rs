@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::{DecodeError, EVENT_BYTES_MAX, SLOTS_MAX, TEXT_BYTES_MAX};
-use crate::ids::{ChannelId, JobId, LinkEpoch, PartitionId, SubpartitionIndex};
+use crate::ids::{ChannelId, JobId, LinkEpoch, PartitionId, SubpartitionIndex, Ticket};
 use crate::reason::ReasonCode;
 
 /// Where a block of remote memory is: opaque to everyone but the transport that made it.
@@ -42,6 +42,8 @@ pub struct Open {
     pub keep: u32,
     /// How long the producer's side waits for the partition to appear, in milliseconds.
     pub deadline_ms: u32,
+    /// Proof that the consumer may read it.
+    pub ticket: Ticket,
 }
 
 /// After a reconnect: how far the consumer came. The producer's counters are set to these.
@@ -53,10 +55,8 @@ pub struct Resume {
     pub granted: u64,
     /// Byte credit that arrived as payload, absolute.
     pub spent: u64,
-    /// Byte credit that came back unspent, absolute.
+    /// Byte credit that came back unspent, or was void with its link; absolute.
     pub returned: u64,
-    /// The next slot number that will be granted; all before it are void.
-    pub first_slot: u64,
     /// Events that the producer may have sent in total.
     pub events: u64,
     /// Events that arrived.
@@ -105,7 +105,8 @@ pub enum Frame<'a> {
         /// As in [`Open::keep`].
         keep: u32,
     },
-    /// Consumer: memory that may be written remotely. Idempotent by slot number, void in another link epoch.
+    /// Consumer: memory that may be written remotely. Idempotent by slot number, void in another link epoch, where
+    /// numbers begin at 0 again.
     GrantSlots {
         /// The channel.
         channel: ChannelId,
@@ -275,6 +276,7 @@ impl<'a> Frame<'a> {
                 out.extend_from_slice(&open.granted.to_le_bytes());
                 out.extend_from_slice(&open.keep.to_le_bytes());
                 out.extend_from_slice(&open.deadline_ms.to_le_bytes());
+                out.extend_from_slice(&open.ticket.0);
             }
             Frame::Grant { channel, granted, events, keep } => {
                 start(out, K::Grant, channel);
@@ -303,7 +305,6 @@ impl<'a> Frame<'a> {
                     resume.granted,
                     resume.spent,
                     resume.returned,
-                    resume.first_slot,
                     resume.events,
                     resume.events_received,
                 ] {
@@ -450,6 +451,7 @@ fn decode_fields<'a>(cursor: &mut Cursor<'a>, kind: FrameKind) -> Option<Frame<'
                 granted: cursor.u64()?,
                 keep: cursor.u32()?,
                 deadline_ms: cursor.u32()?,
+                ticket: Ticket(cursor.array()?),
             },
         ),
         K::Grant => Frame::Grant { channel, granted: cursor.u64()?, events: cursor.u64()?, keep: cursor.u32()? },
@@ -469,7 +471,6 @@ fn decode_fields<'a>(cursor: &mut Cursor<'a>, kind: FrameKind) -> Option<Frame<'
                 granted: cursor.u64()?,
                 spent: cursor.u64()?,
                 returned: cursor.u64()?,
-                first_slot: cursor.u64()?,
                 events: cursor.u64()?,
                 events_received: cursor.u64()?,
             },

@@ -3,7 +3,8 @@
 //! The world changes only by [`Action`]s. [`World::enabled`] lists those that are possible; a test picks one, or all.
 //! Memory is counted: what the consumer grants is set aside, and comes back when a block was consumed, returned, or
 //! when its channel is closed. Slots are written as late as a link could do it: when the head that names them arrives,
-//! or, on a lost link, just before the link is drained. An earlier write cannot find what a late one does not.
+//! or, on a lost link, just before the link is drained. An earlier write cannot find what a late one does not. All that
+//! is granted is void with its link; what a channel had with its request it is granted again at once, if there is memory.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of the model")]
 #![allow(clippy::unwrap_used, reason = "in a test, also in its helpers")]
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use sluice_protocol::wire::{Backlog, Frame, Head, Open, PREFIX_BYTES, Placement, Slot};
 use sluice_protocol::{
     ChannelId, JobId, Limits, LinkEpoch, Next, PartitionId, Place, ReasonCode, Session, SessionEvent, Source,
-    SubpartitionIndex, Time,
+    SubpartitionIndex, Ticket, Time,
 };
 
 /// One thing that a producer writes.
@@ -158,6 +159,8 @@ struct Consumer {
     unconsumed: VecDeque<(Option<u32>, Option<u64>)>,
     /// The oldest first.
     slots: VecDeque<u64>,
+    /// How many have been written or came back on this link: the number of the oldest.
+    slots_through: u64,
     granted: u64,
     spent: u64,
     returned: u64,
@@ -246,6 +249,7 @@ impl World {
             released: false,
             unconsumed: VecDeque::new(),
             slots: VecDeque::new(),
+            slots_through: 0,
             granted: 0,
             spent: 0,
             returned: 0,
@@ -374,10 +378,9 @@ impl World {
 
     fn wants(&self, channel: usize) -> bool {
         let consumer = &self.consumers[channel];
-        let linked = self.linked || !self.setup.remote;
         consumer.state == ConsumerState::Open
             && consumer.want > 0
-            && linked
+            && self.linked
             && match self.in_slot(consumer.want) {
                 true => !consumer.slots.iter().any(|slot| self.slots[slot].bytes >= consumer.want),
                 false => self.outstanding_bytes(channel) < u64::from(consumer.want),
@@ -452,6 +455,7 @@ impl World {
             granted: self.setup.granted.into(),
             keep: self.setup.keep,
             deadline_ms: 0,
+            ticket: Ticket([channel as u8; 16]),
         });
         self.memory -= self.setup.granted;
         let consumer = &mut self.consumers[channel];
@@ -460,14 +464,15 @@ impl World {
     }
 
     fn grant(&mut self, channel: usize) {
-        let (id, want) = (self.consumers[channel].id, self.consumers[channel].want);
+        let want = self.consumers[channel].want;
         self.consumers[channel].released = false;
-        if self.in_slot(want) {
-            return self.grant_slot(channel, want);
-        }
-        self.memory -= want;
-        self.consumers[channel].granted += u64::from(want);
-        self.consumer.grant(id, want.into());
+        if self.in_slot(want) { self.grant_slot(channel, want) } else { self.grant_bytes(channel, want) }
+    }
+
+    fn grant_bytes(&mut self, channel: usize, bytes: u32) {
+        self.memory -= bytes;
+        self.consumers[channel].granted += u64::from(bytes);
+        self.consumer.grant(self.consumers[channel].id, bytes.into());
     }
 
     fn grant_slot(&mut self, channel: usize, bytes: u32) {
@@ -601,7 +606,7 @@ impl World {
                 self.consumers[channel].returned += bytes;
                 self.memory += bytes as u32;
                 for _ in 0..slots {
-                    let slot = self.consumers[channel].slots.pop_front().expect("slots that were granted");
+                    let slot = self.consumers[channel].next_slot();
                     self.free_slot(slot);
                 }
             }
@@ -625,8 +630,9 @@ impl World {
         let (bytes, slot) = match placement {
             Placement::Inline(bytes) => (bytes.to_vec(), None),
             Placement::Body => (bodies.next().unwrap().clone(), None),
-            Placement::Slot(_) => {
-                let slot = self.consumers[channel].slots.pop_front().expect("a slot that was granted");
+            Placement::Slot(number) => {
+                assert_eq!(number, self.consumers[channel].slots_through, "the oldest slot granted on this link");
+                let slot = self.consumers[channel].next_slot();
                 (self.slots[&slot].content.clone(), Some(slot))
             }
         };
@@ -692,6 +698,7 @@ impl World {
                 assert_eq!(find(id), None, "the channel before it is over");
                 let producer = &mut self.producers[open.subpartition.0 as usize];
                 assert_eq!(producer.state, ProducerState::Unknown, "opened once");
+                assert_eq!(open.ticket, Ticket([open.subpartition.0 as u8; 16]), "the ticket that was shown");
                 (producer.state, producer.id) = (ProducerState::Waiting, id);
             }
             SessionEvent::CancelRequested(id) => {
@@ -759,13 +766,25 @@ impl World {
         self.up.clear();
         self.consumer.link_lost();
         self.producer.link_lost();
-        for consumer in &mut self.consumers {
-            // Void, but not free before the link is drained.
-            self.draining.extend(consumer.slots.drain(..));
-            consumer.want = 0;
+        for channel in 0..self.consumers.len() {
+            self.drop_posted(channel);
         }
         for producer in &mut self.producers {
             producer.retained.iter_mut().for_each(|(_, message, _)| *message = None);
+        }
+    }
+
+    /// What was posted for a channel is void with its link; nothing says `Returned`.
+    fn drop_posted(&mut self, channel: usize) {
+        let void = self.outstanding_bytes(channel);
+        self.memory += void as u32;
+        let consumer = &mut self.consumers[channel];
+        consumer.returned += void;
+        // Void, but not free before the link is drained.
+        self.draining.extend(consumer.slots.drain(..));
+        (consumer.slots_through, consumer.want, consumer.released) = (0, 0, false);
+        if consumer.is_open() {
+            assert_eq!(self.consumer.outstanding(consumer.id), Some(0), "no credit outlives its link");
         }
     }
 
@@ -780,6 +799,13 @@ impl World {
         self.epoch += 1;
         self.consumer.link_restored(LinkEpoch(self.epoch), Time(0));
         self.producer.link_restored(LinkEpoch(self.epoch), Time(0));
+        for channel in 0..self.consumers.len() {
+            let granted = self.setup.granted;
+            let void = self.consumers[channel].state == ConsumerState::Open && self.outstanding_bytes(channel) == 0;
+            if void && (1..=self.memory).contains(&granted) {
+                self.grant_bytes(channel, granted);
+            }
+        }
     }
 
     // ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -882,6 +908,12 @@ fn next_due(script: &[Item], index: usize) -> usize {
 impl Consumer {
     fn is_open(&self) -> bool {
         matches!(self.state, ConsumerState::Open | ConsumerState::Cancelling)
+    }
+
+    /// The oldest slot, written or returned.
+    fn next_slot(&mut self) -> u64 {
+        self.slots_through += 1;
+        self.slots.pop_front().expect("a slot that was granted")
     }
 
     fn set_aside(&self, slots: &BTreeMap<u64, Memory>) -> u32 {
