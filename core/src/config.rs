@@ -28,6 +28,7 @@ mod nearest;
 mod reading;
 mod sample;
 mod tables;
+mod trust;
 mod units;
 mod variables;
 
@@ -41,6 +42,7 @@ pub use error::ConfigError;
 pub use keys::Key;
 pub use layers::{Origin, Override};
 pub use tables::{ClusterConfig, MemoryConfig, SessionConfig, ShuffleConfig};
+pub use trust::{TrustConfig, TrustMode};
 pub use units::{Period, Size};
 pub use variables::process_environment;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub shuffle: ShuffleConfig,
     /// Links to peers.
     pub session: SessionConfig,
+    /// How workers prove who they are. The engine does not look at it: the composing program gives it to the transport.
+    pub trust: TrustConfig,
     /// All that was set, and where: for errors, and for the transports' tables.
     #[serde(skip)]
     layers: Layers,
@@ -105,6 +109,7 @@ impl Config {
             memory: reading::table(&layers, "memory")?,
             shuffle: reading::table(&layers, "shuffle")?,
             session: reading::table(&layers, "session")?,
+            trust: reading::table(&layers, "trust")?,
             layers,
         })
     }
@@ -131,6 +136,7 @@ impl Config {
             node,
             incarnation,
             memory_bytes: self.memory.bytes.bytes(),
+            floors_bytes: self.floors_bytes(),
             huge_pages: self.memory.huge_pages,
             buffer_bytes: self.memory.buffer_bytes.bytes(),
             writer_bytes_max: self.shuffle.writer_bytes_max.bytes(),
@@ -140,10 +146,16 @@ impl Config {
             record_bytes_max: self.shuffle.record_bytes_max.bytes(),
             partition_deadline: self.shuffle.partition_deadline.duration(),
             lanes: self.session.lanes,
-            resume_timeout: EnvironmentConfig::default().resume_timeout,
+            resume_timeout: self.session.resume_timeout.duration(),
             limits: self.limits(),
             clock: Clock::real(),
         }
+    }
+
+    fn floors_bytes(&self) -> Option<usize> {
+        let percent = self.memory.floors_percent;
+        let is_told = percent != EnvironmentConfig::FLOORS_PERCENT;
+        is_told.then(|| self.memory.bytes.bytes() / 100 * usize::from(percent))
     }
 
     /// What is offered to peers. The bounds that follow from others are not configurable.

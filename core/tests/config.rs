@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sluice_core::{
     Config, ConfigError, EnvironmentConfig, FlushInterval, HugePages, Incarnation, Key, NodeId, Origin, Override,
-    Period, Size, Sources,
+    Period, Size, Sources, TrustMode,
 };
 
 const TRANSPORTS: &[&str] = &["tcp", "in-process"];
@@ -358,6 +358,65 @@ fn figures_that_cannot_work_are_refused_with_what_would() {
     for (key, value, expected) in refused {
         assert_eq!(flag_refusal(key, value), expected);
     }
+}
+
+#[test]
+fn each_mode_of_trust_needs_its_files_and_refuses_those_of_others() {
+    let refused = [
+        (
+            "trust.mode = \"secret\"",
+            "trust.secret_file of `` (the default) names nothing: trust.mode of secret (sluice.toml:1) needs it",
+        ),
+        (
+            "[trust]\nmode = \"tls\"\ncertificate_file = \"c\"\nkey_file = \"k\"",
+            "trust.authorities_file of `` (the default) names nothing: trust.mode of tls (sluice.toml:2) needs it",
+        ),
+        (
+            "trust.secret_file = \"cluster.secret\"",
+            "trust.secret_file of `cluster.secret` (sluice.toml:1) is not used by trust.mode of off (the default): set \
+             trust.mode to secret, or leave it out",
+        ),
+        (
+            "[trust]\nmode = \"secret\"\nsecret_file = \"s\"\npeer_name = \"workers\"",
+            "trust.peer_name of `workers` (sluice.toml:4) is not used by trust.mode of secret (sluice.toml:2): set \
+             trust.mode to tls, or leave it out",
+        ),
+        (
+            "trust.mode = \"on\"",
+            "trust.mode (sluice.toml:1): unknown variant `on`, expected one of `off`, `secret`, `tls`",
+        ),
+        ("trust.secret = \"a\"", "unknown key `trust.secret` (sluice.toml:1): the nearest known one is `trust.mode`"),
+    ];
+    for (index, (text, expected)) in refused.into_iter().enumerate() {
+        assert_eq!(File::new(&format!("trust-{index}"), text).refusal(), expected);
+    }
+}
+
+#[test]
+fn trust_is_read_from_all_layers_and_an_empty_text_takes_a_file_back() {
+    let text = "[trust]\nmode = \"tls\"\ncertificate_file = \"c\"\nkey_file = \"k\"\nauthorities_file = \"a\"\n\
+                peer_name = \"workers.example\"\n";
+    let file = File::new("trust", text);
+    let trust = file.load().unwrap().trust;
+    assert_eq!(trust.mode, TrustMode::Tls);
+    let paths = [trust.certificate_file, trust.key_file, trust.authorities_file].map(Option::unwrap);
+    assert_eq!(paths, ["c", "k", "a"].map(PathBuf::from));
+    assert_eq!((trust.peer_name.as_deref(), trust.secret_file), (Some("workers.example"), None));
+
+    let unnamed = Config::load(Sources {
+        transports: TRANSPORTS,
+        file: Some(&file.path),
+        environment: vec![("SLUICE_TRUST_PEER_NAME".into(), String::new())],
+        ..Sources::default()
+    });
+    assert_eq!(unnamed.unwrap().trust.peer_name, None);
+}
+
+#[test]
+fn a_resume_timeout_of_nothing_is_possible() {
+    let resume = |text| from_flag("session.resume_timeout", text).unwrap().environment(NodeId(1), Incarnation(1));
+    assert_eq!(resume("0s").resume_timeout, Duration::ZERO);
+    assert_eq!(resume("2m").resume_timeout, Duration::from_secs(120));
 }
 
 #[test]

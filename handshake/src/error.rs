@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use sluice_protocol::{Lane, LimitsError, LinkEpoch, NodeId};
 
 use crate::piece::PIECE_BYTES_MAX;
+use crate::refusal::RefusalCode;
+use crate::trust::{CertificateProblem, HANDSHAKE_BYTES_MAX, TrustMode};
 
 /// Why a handshake failed. Each side gets one: the side that refuses its own, the other [`HandshakeError::Refused`]
 /// (or [`HandshakeError::Version`], which reads the same from both sides).
@@ -42,7 +44,7 @@ pub enum HandshakeError {
     #[error("the peer has this side's part of the handshake: is this node connected to itself?")]
     Role,
     /// Two clusters.
-    #[error("the peer belongs to cluster \"{peer}\", this node to \"{local}\": check the address and `cluster`")]
+    #[error("the peer belongs to cluster {peer:?}, this node to {local:?}: check the address and `cluster`")]
     Cluster {
         /// This side's.
         local: String,
@@ -57,11 +59,48 @@ pub enum HandshakeError {
         /// Who is.
         found: NodeId,
     },
-    /// A kind of authentication that is not built yet.
-    #[error("the peer wants authentication of kind {kind}, this node has none (0): switch it off at the peer")]
+    /// Two ways to prove who one is.
+    #[error("the peer has trust.mode = {peer}, this node {local}: set trust.mode to the same on both")]
     Authentication {
-        /// The kind's number.
-        kind: u8,
+        /// This side's.
+        local: TrustMode,
+        /// The peer's.
+        peer: TrustMode,
+    },
+    /// The peer does not know the secret, or the hello is not what it said.
+    #[error(
+        "the peer does not prove that it knows the shared secret: compare trust.secret_file on both; if they are \
+        the same, somebody alters or repeats what others say"
+    )]
+    Secret,
+    /// The peer speaks plainly, this node TLS.
+    #[error("this node speaks TLS and the peer does not: set trust.mode = \"tls\" at the peer")]
+    WantsTls,
+    /// The peer speaks TLS, this node does not.
+    #[error("the peer speaks TLS and this node does not: set trust.mode to the same on both")]
+    NoTls,
+    /// The peer's certificate is no good.
+    #[error("the peer's certificate {0}")]
+    Certificate(CertificateProblem),
+    /// The peer does not accept this side's certificate.
+    #[error("the peer refuses this node's certificate: it {0}")]
+    CertificateRefused(CertificateProblem),
+    /// TLS, and something else in it.
+    #[error(
+        "the peer speaks TLS and is no Sluice worker: check the address, and who else has certificates of the \
+        workers' authority"
+    )]
+    NotWorker,
+    /// More than certificates need.
+    #[error(
+        "more than {HANDSHAKE_BYTES_MAX} bytes of TLS handshake: the peer is broken, or sends too many certificates"
+    )]
+    TlsTooLong,
+    /// TLS fails for another reason.
+    #[error("TLS fails: {what}")]
+    Tls {
+        /// In the words of the TLS library.
+        what: String,
     },
     /// A side requires what the other does not have.
     #[error("features {missing:#x} are required and not offered: upgrade the older node, or switch them off")]
@@ -102,73 +141,31 @@ pub enum HandshakeError {
     },
 }
 
-/// Why a peer refuses a link, as a number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RefusalCode {
-    /// No version in common.
-    Version,
-    /// Another cluster.
-    Cluster,
-    /// Another node than expected.
-    UnexpectedNode,
-    /// Kind of authentication.
-    Authentication,
-    /// Required features.
-    Features,
-    /// Impossible limits.
-    Limits,
-    /// Checksum or fields.
-    Corrupt,
-    /// Longer than any hello.
-    TooLong,
-    /// Both connect or both accept.
-    Role,
-    /// The answer is not to the question.
-    Answer,
-    /// Link epoch 0.
-    Epoch,
-    /// The engine does not want it.
-    Declined,
-    /// A code of a later version.
-    Other(u16),
-}
-
-impl RefusalCode {
-    const NUMBERED: [(RefusalCode, u16); 12] = [
-        (RefusalCode::Version, 1),
-        (RefusalCode::Cluster, 2),
-        (RefusalCode::UnexpectedNode, 3),
-        (RefusalCode::Authentication, 4),
-        (RefusalCode::Features, 5),
-        (RefusalCode::Limits, 6),
-        (RefusalCode::Corrupt, 7),
-        (RefusalCode::TooLong, 8),
-        (RefusalCode::Role, 9),
-        (RefusalCode::Answer, 10),
-        (RefusalCode::Epoch, 11),
-        (RefusalCode::Declined, 12),
-    ];
-
-    /// The number on the wire.
-    pub fn number(self) -> u16 {
-        if let RefusalCode::Other(number) = self {
-            return number;
-        }
-        Self::NUMBERED.iter().find(|(code, _)| *code == self).map_or(0, |(_, number)| *number)
-    }
-
-    /// The code of a number; unknown ones are kept as they are.
-    pub fn of(number: u16) -> Self {
-        Self::NUMBERED.iter().find(|(_, known)| *known == number).map_or(RefusalCode::Other(number), |(code, _)| *code)
-    }
-}
-
 impl HandshakeError {
+    /// A short name for the label of a metric. It is the same on both sides of a refusal, and from version to version.
+    pub fn metric(&self) -> &'static str {
+        match self {
+            HandshakeError::Refused { code, .. } => code.metric(),
+            HandshakeError::NotSluice { .. } | HandshakeError::NotWorker => "not_sluice",
+            HandshakeError::Certificate(_) | HandshakeError::CertificateRefused(_) => "certificate",
+            HandshakeError::TlsTooLong | HandshakeError::Tls { .. } => "tls",
+            error => error.refusal().map_or("other", RefusalCode::metric),
+        }
+    }
+
     /// What to tell the peer. Nothing to one that does not speak Sluice, nor to one that has refused itself.
     pub(crate) fn refusal(&self) -> Option<RefusalCode> {
         Some(match self {
             HandshakeError::NotSluice { .. } | HandshakeError::Refused { .. } => return None,
+            // TLS tells the peer itself, by an alert.
+            HandshakeError::Certificate(_)
+            | HandshakeError::CertificateRefused(_)
+            | HandshakeError::NotWorker
+            | HandshakeError::TlsTooLong
+            | HandshakeError::Tls { .. } => return None,
+            HandshakeError::Secret => RefusalCode::Secret,
+            HandshakeError::WantsTls => RefusalCode::WantsTls,
+            HandshakeError::NoTls => RefusalCode::NoTls,
             HandshakeError::TooLong { .. } => RefusalCode::TooLong,
             HandshakeError::Corrupt { .. } => RefusalCode::Corrupt,
             HandshakeError::Version { .. } => RefusalCode::Version,

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use sluice_protocol::{Incarnation, Limits, LimitsError, NodeId};
 
+use crate::trust::Trust;
+
 /// The longest name of a cluster.
 pub const CLUSTER_BYTES_MAX: usize = 64;
 /// The versions of the wire that this build speaks.
-const VERSIONS: RangeInclusive<u16> = 1..=1;
+pub(crate) const VERSIONS: RangeInclusive<u16> = 1..=1;
 
 /// Abilities as bits. Version 1 defines none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct LocalNode {
     pub(crate) cluster: String,
     pub(crate) limits: Limits,
     pub(crate) features: Features,
+    pub(crate) trust: Trust,
     pub(crate) versions: RangeInclusive<u16>,
 }
 
@@ -64,7 +67,8 @@ impl LocalNode {
             silence_max: whole_milliseconds(limits.silence_max),
             ..limits
         };
-        Ok(Self { node, incarnation, cluster, limits, features: Features::default(), versions: VERSIONS })
+        let (features, trust) = (Features::default(), Trust::default());
+        Ok(Self { node, incarnation, cluster, limits, features, trust, versions: VERSIONS })
     }
 
     /// The same node with these abilities.
@@ -72,6 +76,18 @@ impl LocalNode {
     pub fn with_features(mut self, features: Features) -> Self {
         self.features = Features { offered: features.offered | features.required, ..features };
         self
+    }
+
+    /// The same node, which proves who it is like that and asks the same of every peer.
+    #[must_use]
+    pub fn with_trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// How it proves who it is.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The node's id.

@@ -3,14 +3,18 @@
 //! The first [`PREFIX_BYTES`] bytes, and the checksum over the whole, stay as they are in every version to come: two
 //! peers of any versions can read each other's range of versions and refusal.
 
+mod fields;
+mod hello;
+
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use sluice_protocol::wire::crc32c;
-use sluice_protocol::{Incarnation, Lane, Limits, LinkEpoch, NodeId};
 
-use crate::error::{HandshakeError, RefusalCode};
-use crate::local::{CLUSTER_BYTES_MAX, Features};
+use crate::error::HandshakeError;
+use crate::refusal::RefusalCode;
+use crate::trust::Proof;
+use fields::Fields;
+pub(crate) use hello::{Challenge, Hello, covered};
 
 /// What every piece of a handshake begins with.
 pub const MAGIC: [u8; 4] = *b"SLUH";
@@ -20,8 +24,10 @@ pub const PREFIX_BYTES: usize = 16;
 pub const PIECE_BYTES_MAX: usize = 512;
 /// The longest text of a refusal; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 400;
-/// No authentication: the only kind of version 1.
-pub(crate) const AUTHENTICATION_OFF: u8 = 0;
+/// What a TLS client begins with: a record of kind 22, and the first byte of all its versions.
+const TLS_HELLO: [u8; 2] = [22, 3];
+/// Where the length is, and where the checksum begins to cover.
+const LENGTH_OFFSET: usize = 8;
 
 const HELLO: u8 = 1;
 const REFUSED: u8 = 2;
@@ -45,29 +51,14 @@ impl Role {
     }
 }
 
-/// A hello behind its prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hello {
-    pub(crate) features: Features,
-    pub(crate) node: NodeId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) session: u64,
-    /// The node that this is meant for.
-    pub(crate) expected: Option<NodeId>,
-    pub(crate) epoch: LinkEpoch,
-    pub(crate) lane: Lane,
-    pub(crate) authentication: u8,
-    pub(crate) limits: Limits,
-    pub(crate) cluster: String,
-}
-
 /// What a piece says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content<'a> {
     /// Undecoded: whether it can be read depends on the versions.
     Hello(&'a [u8]),
     Refused(RefusalCode, String),
-    Ready,
+    /// With the connecting side's proof, if it is long enough to have one.
+    Ready(Option<Proof>),
 }
 
 /// A whole piece whose checksum is right.
@@ -81,6 +72,11 @@ pub(crate) struct Piece<'a> {
 /// How many bytes the piece that begins with `bytes` has; less than a prefix says only that it has one. What cannot be
 /// a piece is refused at its first wrong byte.
 pub(crate) fn length(bytes: &[u8]) -> Result<usize, HandshakeError> {
+    match bytes {
+        [first, second, ..] if [*first, *second] == TLS_HELLO => return Err(HandshakeError::NoTls),
+        [first] if *first == TLS_HELLO[0] => return Ok(PREFIX_BYTES),
+        _ => {}
+    }
     let known = bytes.len().min(MAGIC.len());
     if bytes[..known] != MAGIC[..known] {
         let shown = &bytes[..bytes.len().min(PREFIX_BYTES)];
@@ -108,9 +104,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Piece<'_>, HandshakeError> {
         HELLO => Content::Hello(fields.0),
         REFUSED => {
             let (code, length) = (RefusalCode::of(fields.u16()?), fields.u16()?);
-            Content::Refused(code, String::from_utf8_lossy(fields.bytes(length.into())?).into_owned())
+            Content::Refused(code, printable(fields.bytes(length.into())?))
         }
-        READY => Content::Ready,
+        READY => Content::Ready(fields.array().ok()),
         _ => return Err(HandshakeError::Corrupt { what: "unknown kind" }),
     };
     Ok(Piece { role, versions, content })
@@ -122,75 +118,10 @@ impl Piece<'_> {
     }
 }
 
-impl Hello {
-    /// Reads what follows the prefix. Bytes behind the last field belong to later versions and are ignored.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HandshakeError> {
-        let mut fields = Fields(bytes);
-        let features = Features { required: fields.u64()?, offered: fields.u64()? };
-        let (node, incarnation) = (NodeId(fields.u64()?), Incarnation(fields.u64()?));
-        let (session, expected) = (fields.u64()?, NodeId(fields.u64()?));
-        let (epoch, lane) = (LinkEpoch(fields.u32()?), Lane(fields.u16()?));
-        let (authentication, flags) = (fields.u8()?, fields.u8()?);
-        let limits = Limits {
-            head_bytes_max: fields.u32()?,
-            body_bytes_max: fields.u32()?,
-            block_bytes_max: fields.u32()?,
-            inline_bytes_max: fields.u32()?,
-            control_window: fields.u32()?,
-            channels_max: fields.u32()?,
-            heartbeat: Duration::from_millis(fields.u32()?.into()),
-            silence_max: Duration::from_millis(fields.u32()?.into()),
-        };
-        let cluster_bytes = usize::from(fields.u8()?);
-        if cluster_bytes > CLUSTER_BYTES_MAX {
-            return Err(HandshakeError::Corrupt { what: "the cluster's name is too long" });
-        }
-        let cluster = std::str::from_utf8(fields.bytes(cluster_bytes)?)
-            .map_err(|_| HandshakeError::Corrupt { what: "the cluster's name is not UTF-8" })?
-            .to_owned();
-        let expected = (flags & EXPECTED != 0).then_some(expected);
-        Ok(Self { features, node, incarnation, session, expected, epoch, lane, authentication, limits, cluster })
-    }
-
-    pub(crate) fn encode(&self, role: Role, versions: &RangeInclusive<u16>) -> Vec<u8> {
-        let mut out = begin(HELLO, role, versions);
-        for number in [
-            self.features.required,
-            self.features.offered,
-            self.node.0,
-            self.incarnation.0,
-            self.session,
-            self.expected.unwrap_or_default().0,
-        ] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.extend_from_slice(&self.epoch.0.to_le_bytes());
-        out.extend_from_slice(&self.lane.0.to_le_bytes());
-        out.push(self.authentication);
-        out.push(if self.expected.is_some() { EXPECTED } else { 0 });
-        for number in [
-            self.limits.head_bytes_max,
-            self.limits.body_bytes_max,
-            self.limits.block_bytes_max,
-            self.limits.inline_bytes_max,
-            self.limits.control_window,
-            self.limits.channels_max,
-            milliseconds(self.limits.heartbeat),
-            milliseconds(self.limits.silence_max),
-        ] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.push(self.cluster.len() as u8);
-        out.extend_from_slice(self.cluster.as_bytes());
-        seal(out)
-    }
-}
-
-/// `expected` is set.
-const EXPECTED: u8 = 1;
-
-pub(crate) fn encode_ready(role: Role, versions: &RangeInclusive<u16>) -> Vec<u8> {
-    seal(begin(READY, role, versions))
+pub(crate) fn encode_ready(role: Role, versions: &RangeInclusive<u16>, proof: Option<Proof>) -> Vec<u8> {
+    let mut out = begin(READY, role, versions);
+    out.extend(proof.into_iter().flatten());
+    seal(out)
 }
 
 pub(crate) fn encode_refused(role: Role, versions: &RangeInclusive<u16>, code: RefusalCode, text: &str) -> Vec<u8> {
@@ -221,39 +152,9 @@ pub(crate) fn seal(mut out: Vec<u8>) -> Vec<u8> {
     out
 }
 
-fn milliseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-/// Reads numbers off a piece; what is missing makes it corrupt.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn bytes(&mut self, length: usize) -> Result<&'a [u8], HandshakeError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(HandshakeError::Corrupt { what: "cut off" })?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], HandshakeError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.bytes(N)?);
-        Ok(array)
-    }
-
-    fn u8(&mut self) -> Result<u8, HandshakeError> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn u16(&mut self) -> Result<u16, HandshakeError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, HandshakeError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, HandshakeError> {
-        self.array().map(u64::from_le_bytes)
-    }
+/// A peer's text ends up in logs: nothing in it may begin a line of its own, turn others around, or speak to a terminal.
+fn printable(text: &[u8]) -> String {
+    let shows = |character: char| matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1;
+    let text = String::from_utf8_lossy(text);
+    text.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
 }

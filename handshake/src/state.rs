@@ -1,13 +1,18 @@
 //! One handshake, from the first byte to what both sides agree on.
 
+mod offer;
+mod proof;
+
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use sluice_protocol::{Incarnation, Lane, Limits, LinkEpoch, NodeId};
 
-use crate::error::{HandshakeError, RefusalCode};
+use crate::error::HandshakeError;
 use crate::local::{Features, LocalNode};
-use crate::piece::{self, AUTHENTICATION_OFF, Content, Hello, Piece, Role};
+use crate::piece::{self, Challenge, Content, Hello, Piece, Role};
+use crate::refusal::RefusalCode;
+use crate::trust::Nonce;
 
 /// What both sides have agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,9 @@ pub struct Handshake {
     role: Role,
     /// What this side asks for; the accepting side takes it from the peer.
     asked: Option<Asked>,
+    nonce: Nonce,
+    /// What proofs of the shared secret cover, as far as it was said: both hellos, the connecting side's first.
+    transcript: Vec<u8>,
     received: Vec<u8>,
     transmits: VecDeque<Vec<u8>>,
     stage: Stage,
@@ -67,23 +75,26 @@ impl Handshake {
         session: u64,
         epoch: LinkEpoch,
         lane: Lane,
+        nonce: Nonce,
     ) -> Self {
         assert!(epoch.0 > 0, "link epochs count from 1");
         let asked = Asked { expected: expected_peer, session, epoch, lane };
-        let mut handshake = Self::new(local, Role::Connecting, Some(asked));
-        let hello = hello(local, asked, local.limits, local.features);
-        handshake.transmits.push_back(hello.encode(Role::Connecting, &local.versions));
+        let mut handshake = Self::new(local, Role::Connecting, Some(asked), nonce);
+        let hello =
+            offer::hello(local, asked, local.limits, local.features, nonce).encode(Role::Connecting, &local.versions);
+        handshake.note(Role::Connecting, &hello);
+        handshake.transmits.push_back(hello);
         handshake
     }
 
     /// The side that the connection was opened to. Nothing goes out before the peer has said its hello.
-    pub fn accept(local: &LocalNode) -> Self {
-        Self::new(local, Role::Accepting, None)
+    pub fn accept(local: &LocalNode, nonce: Nonce) -> Self {
+        Self::new(local, Role::Accepting, None, nonce)
     }
 
-    fn new(local: &LocalNode, role: Role, asked: Option<Asked>) -> Self {
-        let (received, transmits) = (Vec::new(), VecDeque::new());
-        Self { local: local.clone(), role, asked, received, transmits, stage: Stage::Hello }
+    fn new(local: &LocalNode, role: Role, asked: Option<Asked>, nonce: Nonce) -> Self {
+        let (transcript, received, transmits) = (Vec::new(), Vec::new(), VecDeque::new());
+        Self { local: local.clone(), role, asked, nonce, transcript, received, transmits, stage: Stage::Hello }
     }
 
     /// How many bytes to read next: exactly these belong to the handshake. 0 when it is over.
@@ -159,13 +170,13 @@ impl Handshake {
             let length = piece::length(&self.received)?;
             if self.received.len() >= piece::PREFIX_BYTES && self.received.len() == length {
                 let received = std::mem::take(&mut self.received);
-                self.handle_piece(&piece::decode(&received)?)?;
+                self.handle_piece(&piece::decode(&received)?, &received)?;
                 return Ok(consumed);
             }
         }
     }
 
-    fn handle_piece(&mut self, piece: &Piece<'_>) -> Result<(), HandshakeError> {
+    fn handle_piece(&mut self, piece: &Piece<'_>, received: &[u8]) -> Result<(), HandshakeError> {
         match (&piece.content, &self.stage) {
             (Content::Refused(RefusalCode::Version, _), _) if self.common_version(&piece.versions).is_none() => {
                 // Said by its fixed part, which any version can read.
@@ -187,11 +198,12 @@ impl Handshake {
                 }
                 let hello = Hello::decode(bytes)?;
                 match self.asked {
-                    Some(asked) => self.handle_answer(&hello, asked, &piece.versions),
-                    None => self.handle_question(&hello, version),
+                    Some(asked) => self.handle_answer(&hello, asked, &piece.versions, received),
+                    None => self.handle_question(&hello, version, received),
                 }
             }
-            (Content::Ready, Stage::Ready(agreed)) => {
+            (Content::Ready(proof), Stage::Ready(agreed)) => {
+                self.check_proof(Role::Connecting, proof.as_ref())?;
                 self.stage = Stage::Done(agreed.clone());
                 Ok(())
             }
@@ -205,13 +217,18 @@ impl Handshake {
         (highest >= min.max(*peer.start())).then_some(highest)
     }
 
-    fn handle_question(&mut self, hello: &Hello, version: u16) -> Result<(), HandshakeError> {
-        self.check_hello(hello, hello.expected.map(|expected| (expected, self.local.node)))?;
+    fn handle_question(&mut self, hello: &Hello, version: u16, question: &[u8]) -> Result<(), HandshakeError> {
+        self.check_peer(hello, hello.expected.map(|expected| (expected, self.local.node)))?;
+        self.check_offer(hello)?;
         let asked = Asked { expected: Some(hello.node), session: hello.session, epoch: hello.epoch, lane: hello.lane };
         let agreed = self.agreed(hello, self.local.limits.both(hello.limits), version);
         let features = Features { offered: agreed.features, ..self.local.features };
-        let answer = self::hello(&self.local, asked, agreed.limits, features);
-        self.transmits.push_back(answer.encode(Role::Accepting, &(version..=version)));
+        let mut answer = offer::hello(&self.local, asked, agreed.limits, features, self.nonce);
+        let versions = version..=version;
+        self.note(Role::Connecting, question);
+        self.note(Role::Accepting, &answer.encode(Role::Accepting, &versions));
+        answer.challenge.proof = self.proof().unwrap_or(Challenge::NONE.proof);
+        self.transmits.push_back(answer.encode(Role::Accepting, &versions));
         self.stage = Stage::Ready(agreed);
         Ok(())
     }
@@ -221,8 +238,13 @@ impl Handshake {
         hello: &Hello,
         asked: Asked,
         versions: &RangeInclusive<u16>,
+        answer: &[u8],
     ) -> Result<(), HandshakeError> {
-        self.check_hello(hello, asked.expected.map(|expected| (expected, hello.node)))?;
+        self.check_peer(hello, asked.expected.map(|expected| (expected, hello.node)))?;
+        // Before anything is shown to the peer, and before what it says is looked at any closer.
+        self.note(Role::Accepting, answer);
+        self.check_proof(Role::Accepting, Some(&hello.challenge.proof))?;
+        self.check_offer(hello)?;
         let answered = |right: bool, what| if right { Ok(()) } else { Err(HandshakeError::Answer { what }) };
         answered(versions.start() == versions.end(), "version")?;
         answered(hello.expected == Some(self.local.node), "node")?;
@@ -232,58 +254,7 @@ impl Handshake {
         answered(hello.limits == hello.limits.both(self.local.limits), "limits")?;
         answered(hello.features.offered & !self.local.features.offered == 0, "features")?;
         self.stage = Stage::Done(self.agreed(hello, hello.limits, *versions.start()));
-        self.transmits.push_back(piece::encode_ready(Role::Connecting, versions));
+        self.transmits.push_back(piece::encode_ready(Role::Connecting, versions, self.proof()));
         Ok(())
-    }
-
-    /// What either side checks in the other's hello. `nodes`: the one that was asked for, and the one that is there.
-    fn check_hello(&self, hello: &Hello, nodes: Option<(NodeId, NodeId)>) -> Result<(), HandshakeError> {
-        if hello.cluster != self.local.cluster {
-            let (local, peer) = (self.local.cluster.clone(), hello.cluster.clone());
-            return Err(HandshakeError::Cluster { local, peer });
-        }
-        if let Some((expected, found)) = nodes.filter(|(expected, found)| expected != found) {
-            return Err(HandshakeError::UnexpectedNode { expected, found });
-        }
-        if hello.authentication != AUTHENTICATION_OFF {
-            return Err(HandshakeError::Authentication { kind: hello.authentication });
-        }
-        let local = self.local.features;
-        let missing = (local.required & !hello.features.offered) | (hello.features.required & !local.offered);
-        if missing != 0 {
-            return Err(HandshakeError::Features { missing });
-        }
-        if hello.epoch.0 == 0 {
-            return Err(HandshakeError::Epoch { epoch: hello.epoch, lane: hello.lane });
-        }
-        hello.limits.check().map_err(HandshakeError::Limits)
-    }
-
-    fn agreed(&self, hello: &Hello, limits: Limits, version: u16) -> Agreed {
-        Agreed {
-            peer: hello.node,
-            peer_incarnation: hello.incarnation,
-            session: hello.session,
-            epoch: hello.epoch,
-            lane: hello.lane,
-            limits,
-            version,
-            features: hello.features.offered & self.local.features.offered,
-        }
-    }
-}
-
-fn hello(local: &LocalNode, asked: Asked, limits: Limits, features: Features) -> Hello {
-    Hello {
-        features,
-        node: local.node,
-        incarnation: local.incarnation,
-        session: asked.session,
-        expected: asked.expected,
-        epoch: asked.epoch,
-        lane: asked.lane,
-        authentication: AUTHENTICATION_OFF,
-        limits,
-        cluster: local.cluster.clone(),
     }
 }

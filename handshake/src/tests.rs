@@ -7,15 +7,26 @@ use sluice_protocol::{Incarnation, Lane, Limits, LinkEpoch, NodeId};
 
 use crate::piece::{self, Hello};
 use crate::{
-    Agreed, Features, Handshake, HandshakeError, LocalNode, LocalNodeError, PIECE_BYTES_MAX, RefusalCode, Role,
+    Agreed, Features, Handshake, HandshakeError, LocalNode, LocalNodeError, Nonce, PIECE_BYTES_MAX, RefusalCode, Role,
 };
+
+mod certificates;
+mod files;
+mod modes;
+mod secret;
+mod strangers;
+mod tls;
 
 fn node(id: u64) -> LocalNode {
     LocalNode::new(NodeId(id), Incarnation(id * 100), "test", Limits::default()).unwrap()
 }
 
 fn connect(local: &LocalNode, expected: Option<u64>) -> Handshake {
-    Handshake::connect(local, expected.map(NodeId), 77, LinkEpoch(3), Lane(1))
+    Handshake::connect(local, expected.map(NodeId), 77, LinkEpoch(3), Lane(1), Nonce([local.node().0 as u8; 32]))
+}
+
+fn accept(local: &LocalNode) -> Handshake {
+    Handshake::accept(local, Nonce([local.node().0 as u8; 32]))
 }
 
 /// Hands over everything that `from` has to send, in pieces of `step` bytes; gives back the first error.
@@ -66,7 +77,7 @@ fn refused_by_acceptor(connecting: Handshake, accepting: Handshake, code: Refusa
 /// What the connecting side makes of an answer that a broken acceptor gives.
 fn refused_by_connector(local: &LocalNode, expected: Option<u64>, bend: impl FnOnce(&mut Hello)) -> HandshakeError {
     let mut connecting = connect(local, expected);
-    let mut accepting = Handshake::accept(&node(2));
+    let mut accepting = accept(&node(2));
     carry(&mut connecting, &mut accepting, 64).unwrap();
     let mut hello = Hello::decode(&accepting.poll_transmit().unwrap()[piece::PREFIX_BYTES..]).unwrap();
     bend(&mut hello);
@@ -89,7 +100,7 @@ fn both_sides_agree_whatever_the_pieces_they_read() {
     };
     let accepting = LocalNode::new(NodeId(2), Incarnation(200), "test", small).unwrap();
     for step in [1, 2, 7, 16, 64, 512] {
-        let (there, back) = run(connect(&node(1), Some(2)), Handshake::accept(&accepting), step);
+        let (there, back) = run(connect(&node(1), Some(2)), accept(&accepting), step);
         let (there, back) = (there.unwrap(), back.unwrap());
         assert_eq!((there.peer, there.peer_incarnation), (NodeId(2), Incarnation(200)));
         assert_eq!((back.peer, back.peer_incarnation), (NodeId(1), Incarnation(100)));
@@ -103,7 +114,7 @@ fn both_sides_agree_whatever_the_pieces_they_read() {
 
 #[test]
 fn bytes_behind_the_handshake_belong_to_the_first_message() {
-    let (mut connecting, mut accepting) = (connect(&node(1), None), Handshake::accept(&node(2)));
+    let (mut connecting, mut accepting) = (connect(&node(1), None), accept(&node(2)));
     carry(&mut connecting, &mut accepting, 512).unwrap();
     assert!(accepting.proposal().is_some() && accepting.outcome().is_none(), "the peer may still refuse");
     carry(&mut accepting, &mut connecting, 512).unwrap();
@@ -123,7 +134,7 @@ fn the_highest_common_version_is_agreed() {
         [(1..=1, 1..=1, 1), (1..=3, 2..=5, 3), (2..=5, 1..=3, 3), (1..=9, 4..=4, 4), (7..=7, 1..=7, 7)]
     {
         let (connecting, accepting) = (speaking(1, connecting), speaking(2, accepting));
-        let (there, back) = run(connect(&connecting, None), Handshake::accept(&accepting), 9);
+        let (there, back) = run(connect(&connecting, None), accept(&accepting), 9);
         assert_eq!((there.unwrap().version, back.unwrap().version), (expected, expected));
     }
 }
@@ -133,7 +144,7 @@ fn a_peer_of_another_version_is_refused_and_both_name_both_ranges() {
     for (connecting, accepting) in [(1..=1, 2..=4), (2..=4, 1..=1)] {
         let local = LocalNode { versions: connecting.clone(), ..node(1) };
         let peer = LocalNode { versions: accepting.clone(), ..node(2) };
-        let (there, back) = run(connect(&local, None), Handshake::accept(&peer), 3);
+        let (there, back) = run(connect(&local, None), accept(&peer), 3);
         let there = there.unwrap_err();
         assert_eq!(there, HandshakeError::Version { local: connecting.clone(), peer: accepting.clone() });
         assert_eq!(back.unwrap_err(), HandshakeError::Version { local: accepting, peer: connecting });
@@ -144,8 +155,8 @@ fn a_peer_of_another_version_is_refused_and_both_name_both_ranges() {
 
 #[test]
 fn another_protocol_is_refused_at_its_first_wrong_byte_and_not_answered() {
-    for garbage in [&b"GET / HTTP/1.1\r\n"[..], b"SLU1", b"S\0", b"\x16\x03\x01"] {
-        for mut side in [Handshake::accept(&node(2)), connect(&node(1), None)] {
+    for garbage in [&b"GET / HTTP/1.1\r\n"[..], b"SLU1", b"S\0", b"\x16\x04", b"\x17\x03"] {
+        for mut side in [accept(&node(2)), connect(&node(1), None)] {
             while side.poll_transmit().is_some() {}
             let error = side.handle_bytes(garbage).unwrap_err();
             assert!(error.to_string().starts_with("not a Sluice port"), "{error}");
@@ -158,7 +169,7 @@ fn another_protocol_is_refused_at_its_first_wrong_byte_and_not_answered() {
 #[test]
 fn another_cluster_is_refused_by_both_sides() {
     let other = LocalNode::new(NodeId(2), Incarnation(1), "other", Limits::default()).unwrap();
-    let error = refused_by_acceptor(connect(&node(1), None), Handshake::accept(&other), RefusalCode::Cluster);
+    let error = refused_by_acceptor(connect(&node(1), None), accept(&other), RefusalCode::Cluster);
     assert_eq!(error, HandshakeError::Cluster { local: "other".into(), peer: "test".into() });
     let error = refused_by_connector(&node(1), None, |hello| hello.cluster = "other".into());
     assert_eq!(error, HandshakeError::Cluster { local: "test".into(), peer: "other".into() });
@@ -166,7 +177,7 @@ fn another_cluster_is_refused_by_both_sides() {
 
 #[test]
 fn another_node_than_expected_is_refused_by_both_sides() {
-    let accepting = Handshake::accept(&node(2));
+    let accepting = accept(&node(2));
     let error = refused_by_acceptor(connect(&node(1), Some(9)), accepting, RefusalCode::UnexpectedNode);
     assert_eq!(error, HandshakeError::UnexpectedNode { expected: NodeId(9), found: NodeId(2) });
     let error = refused_by_connector(&node(1), Some(2), |hello| hello.node = NodeId(5));
@@ -174,20 +185,12 @@ fn another_node_than_expected_is_refused_by_both_sides() {
 }
 
 #[test]
-fn authentication_is_refused_by_both_sides() {
-    let error = bent_question(|hello| hello.authentication = 1);
-    assert_eq!(error, HandshakeError::Authentication { kind: 1 });
-    let error = refused_by_connector(&node(1), None, |hello| hello.authentication = 2);
-    assert_eq!(error, HandshakeError::Authentication { kind: 2 });
-}
-
-#[test]
 fn features_are_agreed_and_missing_ones_refused_by_both_sides() {
     let with = |id, required, offered| node(id).with_features(Features { required, offered });
-    let (there, back) = run(connect(&with(1, 1, 6), None), Handshake::accept(&with(2, 2, 9)), 50);
+    let (there, back) = run(connect(&with(1, 1, 6), None), accept(&with(2, 2, 9)), 50);
     assert_eq!((there.unwrap().features, back.unwrap().features), (3, 3));
     for (connecting, accepting) in [(with(1, 4, 0), with(2, 0, 3)), (with(1, 0, 3), with(2, 4, 0))] {
-        let (connecting, accepting) = (connect(&connecting, None), Handshake::accept(&accepting));
+        let (connecting, accepting) = (connect(&connecting, None), accept(&accepting));
         let error = refused_by_acceptor(connecting, accepting, RefusalCode::Features);
         assert_eq!(error, HandshakeError::Features { missing: 4 });
     }
@@ -235,14 +238,14 @@ fn an_answer_to_another_question_is_refused() {
 fn two_sides_of_the_same_role_are_refused() {
     let (mut one, mut two) = (connect(&node(1), None), connect(&node(2), None));
     assert_eq!(carry(&mut one, &mut two, 512), Err(HandshakeError::Role));
-    let (mut accepting, mut connecting) = (Handshake::accept(&node(1)), connect(&node(2), None));
+    let (mut accepting, mut connecting) = (accept(&node(1)), connect(&node(2), None));
     carry(&mut connecting, &mut accepting, 512).unwrap();
-    assert_eq!(carry(&mut accepting, &mut Handshake::accept(&node(3)), 512), Err(HandshakeError::Role));
+    assert_eq!(carry(&mut accepting, &mut accept(&node(3)), 512), Err(HandshakeError::Role));
 }
 
 #[test]
 fn a_length_over_the_bound_is_refused_before_anything_behind_it_is_read() {
-    let mut accepting = Handshake::accept(&node(2));
+    let mut accepting = accept(&node(2));
     let mut bytes = connect(&node(1), None).poll_transmit().unwrap();
     bytes[8..10].copy_from_slice(&513u16.to_le_bytes());
     let error = accepting.handle_bytes(&bytes).unwrap_err();
@@ -253,7 +256,7 @@ fn a_length_over_the_bound_is_refused_before_anything_behind_it_is_read() {
 
 #[test]
 fn a_flipped_bit_anywhere_is_detected_in_every_piece() {
-    let (mut connecting, mut accepting) = (connect(&node(1), None), Handshake::accept(&node(2)));
+    let (mut connecting, mut accepting) = (connect(&node(1), None), accept(&node(2)));
     let mut pieces = vec![connecting.poll_transmit().unwrap()];
     accepting.handle_bytes(&pieces[0]).unwrap();
     pieces.push(accepting.poll_transmit().unwrap());
@@ -264,7 +267,7 @@ fn a_flipped_bit_anywhere_is_detected_in_every_piece() {
         for bit in 0..bytes.len() * 8 {
             let mut bent = bytes.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
-            let mut reader = if index == 1 { connect(&node(1), None) } else { Handshake::accept(&node(2)) };
+            let mut reader = if index == 1 { connect(&node(1), None) } else { accept(&node(2)) };
             if index == 2 {
                 reader.handle_bytes(&pieces[0]).unwrap();
             }
@@ -282,7 +285,7 @@ fn a_flipped_bit_anywhere_is_detected_in_every_piece() {
 
 #[test]
 fn an_engine_may_decline_before_the_answer_is_sent() {
-    let (mut connecting, mut accepting) = (connect(&node(1), None), Handshake::accept(&node(2)));
+    let (mut connecting, mut accepting) = (connect(&node(1), None), accept(&node(2)));
     carry(&mut connecting, &mut accepting, 512).unwrap();
     assert_eq!(accepting.proposal().unwrap().peer, NodeId(1));
     accepting.decline("shutting down");
@@ -292,13 +295,27 @@ fn an_engine_may_decline_before_the_answer_is_sent() {
 }
 
 #[test]
+fn what_a_peer_says_is_printable_before_it_gets_into_a_log() {
+    let mut connecting = connect(&node(1), None);
+    let text = "\"é\" go away\n2026-01-01 all is well \u{1b}[2J\u{9b}\u{202e}\u{2028}";
+    let refusal = piece::encode_refused(Role::Accepting, &(1..=1), RefusalCode::Declined, text);
+    let told = connecting.handle_bytes(&refusal).unwrap_err().to_string();
+    assert!(
+        told.ends_with("\"é\" go away\u{fffd}2026-01-01 all is well \u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}"),
+        "{told}"
+    );
+    let error = bent_question(|hello| hello.cluster = "a\nb".into());
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+}
+
+#[test]
 fn fields_of_a_later_version_are_ignored_and_names_are_bounded() {
     let mut connecting = connect(&node(1), None);
     let hello = Hello::decode(&connecting.poll_transmit().unwrap()[piece::PREFIX_BYTES..]).unwrap();
     let mut longer = hello.encode(Role::Connecting, &(1..=2));
     longer.extend_from_slice(b"fields of version 2");
     let bytes = piece::seal(longer);
-    let mut accepting = Handshake::accept(&node(2));
+    let mut accepting = accept(&node(2));
     assert_eq!(accepting.handle_bytes(&bytes), Ok(bytes.len()));
     assert_eq!(accepting.proposal().unwrap().version, 1);
 
@@ -307,7 +324,7 @@ fn fields_of_a_later_version_are_ignored_and_names_are_bounded() {
     assert_eq!(refused.unwrap_err(), LocalNodeError::ClusterName { bytes: 65 });
     let longest = "é".repeat(32);
     let local = |id| LocalNode::new(NodeId(id), Incarnation(1), longest.clone(), Limits::default()).unwrap();
-    let (there, back) = run(connect(&local(1), None), Handshake::accept(&local(2)), 11);
+    let (there, back) = run(connect(&local(1), None), accept(&local(2)), 11);
     assert!(there.is_ok() && back.is_ok());
 }
 
@@ -316,7 +333,7 @@ fn bent_question(bend: impl FnOnce(&mut Hello)) -> HandshakeError {
     let mut connecting = connect(&node(1), None);
     let mut hello = Hello::decode(&connecting.poll_transmit().unwrap()[piece::PREFIX_BYTES..]).unwrap();
     bend(&mut hello);
-    let mut accepting = Handshake::accept(&node(2));
+    let mut accepting = accept(&node(2));
     let error = accepting.handle_bytes(&hello.encode(Role::Connecting, &(1..=1))).unwrap_err();
     let told = carry(&mut accepting, &mut connecting, 64).unwrap_err();
     assert!(matches!(&told, HandshakeError::Refused { text, .. } if *text == error.to_string()), "{told}");
@@ -352,7 +369,7 @@ proptest! {
             bytes[10] %= 4;
             bytes = piece::seal(bytes);
         }
-        never_holds_more_than_a_piece(Handshake::accept(&node(2)), &bytes);
+        never_holds_more_than_a_piece(accept(&node(2)), &bytes);
         never_holds_more_than_a_piece(connect(&node(1), Some(2)), &bytes);
     }
 
@@ -360,12 +377,12 @@ proptest! {
     fn random_fields_never_panic_and_what_is_agreed_can_run(
         fields in prop::collection::vec(any::<u8>(), 104), versions in (0u16..3, 0u16..3), name in 0u8..70,
     ) {
-        let mut bytes = piece::encode_ready(Role::Connecting, &(versions.0..=versions.1));
+        let mut bytes = piece::encode_ready(Role::Connecting, &(versions.0..=versions.1), None);
         bytes[10] = 1;
         bytes.extend_from_slice(&fields[16..]);
         bytes.push(name);
         bytes.extend_from_slice(b"test");
-        let mut accepting = Handshake::accept(&node(2));
+        let mut accepting = accept(&node(2));
         if accepting.handle_bytes(&piece::seal(bytes)).is_ok() {
             prop_assert_eq!(accepting.proposal().unwrap().limits.check(), Ok(()));
         }

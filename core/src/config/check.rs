@@ -25,7 +25,8 @@ impl Config {
         self.check_memory()?;
         self.check_shuffle()?;
         self.check_links()?;
-        self.check_silence()
+        self.check_silence()?;
+        self.check_trust()
     }
 
     pub(super) fn check_transport(&self, known: &[&str]) -> Result<(), ConfigError> {
@@ -46,6 +47,7 @@ impl Config {
         self.require("memory.buffer_bytes", buffer, possible, || {
             format!("is not a power of two from {min} to {max}: the nearest is {}", nearest_class(buffer))
         })?;
+        self.within("memory.floors_percent", self.memory.floors_percent, 0, 100)?;
         let need = MemoryNeed { writers: 1, gates: 1, buffer_bytes: buffer.0 };
         let least = Size(need.total());
         self.require("memory.bytes", self.memory.bytes, self.memory.bytes >= least, || {
@@ -111,7 +113,7 @@ impl Config {
         self.require(key, value, possible, || format!("is not between {min} and {max}"))
     }
 
-    fn require(
+    pub(super) fn require(
         &self,
         key: &'static str,
         value: impl Display,
@@ -125,7 +127,7 @@ impl Config {
     }
 
     /// Another key in a sentence: `memory.bytes of 64MiB (the default)`.
-    fn told(&self, key: &str, value: impl Display) -> String {
+    pub(super) fn told(&self, key: &str, value: impl Display) -> String {
         format!("{key} of {value} ({})", self.origin(key))
     }
 }

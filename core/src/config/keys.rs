@@ -64,6 +64,13 @@ pub(super) const KEYS: &[Key] = &[
         reason: "Two thousand ends of tasks have their floor in it, and no machine misses it.",
     },
     Key {
+        name: "memory.floors_percent",
+        kind: "number from 0 to 100",
+        meaning: "The share of the memory that is for the floors of writers and gates only, and never lent: who comes while \
+                  others are at work finds its floor at once.",
+        reason: "Two hundred ends of tasks with the default memory, which loses little by it.",
+    },
+    Key {
         name: "memory.buffer_bytes",
         kind: "size, a power of two from 4KiB to 512KiB",
         meaning: "The size of a buffer while there is enough memory; with less, smaller ones are used.",
@@ -130,6 +137,12 @@ pub(super) const KEYS: &[Key] = &[
         reason: "Longer than a pause of a busy machine, short beside the work that is repeated.",
     },
     Key {
+        name: "session.resume_timeout",
+        kind: "duration",
+        meaning: "How long a lost link is tried again before its channels fail; `0s` fails them at once.",
+        reason: "A switch that restarts is back by then; who waits longer had better start the work again.",
+    },
+    Key {
         name: "session.control_window",
         kind: "number from 8 to 65535",
         meaning: "Messages that may be under way unacknowledged, in each direction. Two workers use the smaller of theirs.",
@@ -147,12 +160,48 @@ pub(super) const KEYS: &[Key] = &[
         meaning: "The most payload of one message. Two workers use the smaller of theirs.",
         reason: "Far over the 256 KiB from which a wake-up no longer shows.",
     },
+    Key {
+        name: "trust.mode",
+        kind: "`off`, `secret` or `tls`",
+        meaning: "How workers prove who they are, the same for the whole cluster (docs/security.md).",
+        reason: "A first run needs nobody's certificates. On a network that others use, it is not enough.",
+    },
+    Key {
+        name: "trust.secret_file",
+        kind: "path",
+        meaning: "The shared secret, 16 to 4096 bytes; one end of line at its end does not count. For `secret` only.",
+        reason: "There is none until somebody makes it.",
+    },
+    Key {
+        name: "trust.certificate_file",
+        kind: "path",
+        meaning: "The worker's certificate and those between it and the authority, as PEM. For `tls` only.",
+        reason: "There is none until somebody issues it.",
+    },
+    Key {
+        name: "trust.key_file",
+        kind: "path",
+        meaning: "The certificate's private key, as PEM. For `tls` only.",
+        reason: "It comes with the certificate.",
+    },
+    Key {
+        name: "trust.authorities_file",
+        kind: "path",
+        meaning: "The certificates of those who sign the workers', as PEM. For `tls` only.",
+        reason: "The system's authorities sign for everybody; workers believe only those named here.",
+    },
+    Key {
+        name: "trust.peer_name",
+        kind: "DNS name",
+        meaning: "The name that all workers' certificates carry, checked on both sides. For `tls` only.",
+        reason: "Without one, a worker's certificate carries the IP address that others connect to.",
+    },
 ];
 
 #[cfg(test)]
 mod tests {
     use super::KEYS;
-    use crate::config::{ClusterConfig, MemoryConfig, SessionConfig, ShuffleConfig, fields};
+    use crate::config::{ClusterConfig, MemoryConfig, SessionConfig, ShuffleConfig, TrustConfig, fields};
 
     #[test]
     fn the_list_has_the_fields_of_the_tables_in_their_order() {
@@ -161,6 +210,7 @@ mod tests {
             ("memory", fields::of::<MemoryConfig>()),
             ("shuffle", fields::of::<ShuffleConfig>()),
             ("session", fields::of::<SessionConfig>()),
+            ("trust", fields::of::<TrustConfig>()),
         ];
         let fields_of = |(table, fields): (&'static str, Option<&'static [&str]>)| {
             fields.expect("a struct").iter().map(move |field| format!("{table}.{field}"))

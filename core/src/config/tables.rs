@@ -31,6 +31,8 @@ impl Default for ClusterConfig {
 pub struct MemoryConfig {
     /// Shuffle memory of the worker.
     pub bytes: Size,
+    /// What of it is for floors only.
+    pub floors_percent: u8,
     /// The size of a buffer.
     pub buffer_bytes: Size,
     /// Whether the kernel is asked for huge pages.
@@ -41,7 +43,13 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         let own = EnvironmentConfig::default();
-        Self { bytes: Size(own.memory_bytes), buffer_bytes: Size(own.buffer_bytes), huge_pages: own.huge_pages }
+        let floors_percent = EnvironmentConfig::FLOORS_PERCENT;
+        Self {
+            bytes: Size(own.memory_bytes),
+            floors_percent,
+            buffer_bytes: Size(own.buffer_bytes),
+            huge_pages: own.huge_pages,
+        }
     }
 }
 
@@ -95,6 +103,8 @@ pub struct SessionConfig {
     pub heartbeat: Period,
     /// Silence after which a peer counts as gone.
     pub silence_max: Period,
+    /// How long a session whose link is lost tries to get another one.
+    pub resume_timeout: Period,
     /// Heads that may be under way unacknowledged.
     pub control_window: u32,
     /// The longest head.
@@ -105,11 +115,12 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        let limits = Limits::default();
+        let (own, limits) = (EnvironmentConfig::default(), Limits::default());
         Self {
-            lanes: EnvironmentConfig::default().lanes,
+            lanes: own.lanes,
             heartbeat: Period(limits.heartbeat),
             silence_max: Period(limits.silence_max),
+            resume_timeout: Period(own.resume_timeout),
             control_window: limits.control_window,
             head_bytes_max: Size(limits.head_bytes_max as usize),
             body_bytes_max: Size(limits.body_bytes_max as usize),
