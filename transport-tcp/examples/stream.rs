@@ -1,8 +1,12 @@
-//! How fast one link carries blocks between two threads, beside one plain socket in the same run.
+//! How fast one link carries blocks between two threads, without trust and with TLS, beside one plain socket in the same
+//! run.
 //!
 //! `cargo run --release -p sluice-transport-tcp --example stream -- [block bytes] [blocks per message] [seconds] [unsent KiB]`
 //!
 //! Without `unsent KiB` the kernel may hold any number of bytes unsent.
+
+#[path = "../tests/certificates/mod.rs"]
+mod certificates;
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -17,7 +21,9 @@ use sluice_memory::{Arena, ArenaOptions, BufferPool, HugePages, Memory, PoolSpec
 use sluice_plugin::{Address, Connect, Device, LinkId, Message, Payload, Setup, Transport, TransportEvent, Wait};
 use sluice_protocol::wire::{Backlog, Block, Frame, HeadBuilder, Placement};
 use sluice_protocol::{ChannelId, Incarnation, Lane, Limits, LinkEpoch, NodeId, Time};
-use sluice_transport_tcp::{Engine, Tcp, TcpConfig, TcpTransport};
+use sluice_transport_tcp::{Engine, Tcp, TcpConfig, TcpTransport, TlsTrust, Trust};
+
+use certificates::{Authority, Folder, GOOD, LOOPBACK};
 
 const CHANNEL: ChannelId = ChannelId(1);
 /// Messages that may be sent and not yet acknowledged: their payload is the credit.
@@ -38,12 +44,20 @@ fn main() {
     let time = Duration::from_secs(arguments.next().unwrap_or(2) as u64);
     let not_sent_low_water = arguments.next().map(|kib| (kib << 10) as u32);
     let load = Load { block_bytes, blocks, time, not_sent_low_water };
+    let tls = tls();
     for _ in 0..3 {
         report("plain socket", plain(load));
         for engine in [Engine::Epoll, Engine::IoUring] {
-            report(&format!("{engine:?}"), link(load, engine));
+            report(&format!("{engine:?}"), link(load, engine, &Trust::Off));
+            report(&format!("{engine:?}, TLS"), link(load, engine, &tls));
         }
     }
+}
+
+fn tls() -> Trust {
+    let authority = Authority::new();
+    let folder = Folder::of(&authority.issue(LOOPBACK, GOOD), &authority);
+    Trust::Tls(TlsTrust::load(folder.files()).expect("good files"))
 }
 
 struct Figures {
@@ -94,7 +108,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(node: u64, engine: Engine, load: Load) -> Self {
+    fn new(node: u64, engine: Engine, trust: Trust, load: Load) -> Self {
         let bytes = 64 << 20;
         let arena = Arena::map(ArenaOptions { bytes, huge_pages: HugePages::Try }).expect("64 MiB");
         let memory = Memory::new(arena);
@@ -107,7 +121,7 @@ impl Worker {
             arena: memory.arena().clone(),
             waker: std::task::Waker::noop().clone(),
         };
-        let config = TcpConfig { engine, not_sent_low_water: load.not_sent_low_water, ..TcpConfig::default() };
+        let config = TcpConfig { engine, trust, not_sent_low_water: load.not_sent_low_water, ..TcpConfig::default() };
         let transport = Tcp::new(config).build_tcp(setup).expect("builds");
         let pool = memory.pool(spec).expect("an empty arena");
         Self { transport, pool, events: VecDeque::new(), started: Instant::now() }
@@ -137,15 +151,16 @@ impl Worker {
     }
 }
 
-fn link(load: Load, engine: Engine) -> Figures {
+fn link(load: Load, engine: Engine, trust: &Trust) -> Figures {
     let (tell, told) = mpsc::channel::<Address>();
     let (started, cpu_before) = (Instant::now(), cpu());
+    let there = trust.clone();
     let receiver = thread::spawn(move || {
-        let mut worker = Worker::new(2, engine, load);
+        let mut worker = Worker::new(2, engine, there, load);
         tell.send(worker.transport.address().clone()).expect("the sender listens");
         consume(&mut worker, load)
     });
-    produce(&mut Worker::new(1, engine, load), told.recv().expect("an address"), load);
+    produce(&mut Worker::new(1, engine, trust.clone(), load), told.recv().expect("an address"), load);
     let bytes = receiver.join().expect("receiver");
     Figures { bytes, wall: started.elapsed().as_secs_f64(), cpu: cpu() - cpu_before }
 }

@@ -1,45 +1,52 @@
-//! When to take another connection: a bound on strangers, a bound on links, a pause when the machine is short.
+//! When to take another connection: a bound on links, a share of each turn, a pause when the machine is short.
 
-use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
-use sluice_plugin::LinkId;
 use sluice_protocol::Time;
 
 /// When there is no descriptor for a connection, some time must pass before one may have become free.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that one turn takes: a flood of them must not keep the reactor from its running links.
+const TURN_CONNECTIONS: usize = 64;
 
 pub(crate) struct Listener {
-    /// Accepted links that have not said who they are.
-    strangers: HashSet<LinkId>,
-    strangers_max: usize,
     links_max: usize,
     /// A connection is asked for and has not come.
     asked: bool,
+    /// Connections taken in this turn.
+    taken: usize,
     paused_until: Option<Time>,
 }
 
 impl Listener {
-    pub(crate) fn new(strangers_max: usize, links_max: usize) -> Self {
-        Self { strangers: HashSet::new(), strangers_max, links_max, asked: false, paused_until: None }
+    pub(crate) fn new(links_max: usize) -> Self {
+        Self { links_max, asked: false, taken: 0, paused_until: None }
     }
 
     /// Whether to ask for a connection now, with so many links. Those that are not taken wait in the kernel.
     pub(crate) fn ask(&mut self, now: Time, links: usize) -> bool {
         self.paused_until.take_if(|until| *until <= now);
-        let full = self.strangers.len() >= self.strangers_max || links >= self.links_max;
-        if self.asked || full || self.paused_until.is_some() {
+        if self.asked || links >= self.links_max || self.has_had_its_share() || self.paused_until.is_some() {
             return false;
         }
         self.asked = true;
         true
     }
 
-    /// The connection that was asked for has become this link.
-    pub(crate) fn accepted(&mut self, link: LinkId) {
+    /// There may be more connections, for the next turn.
+    pub(crate) fn has_had_its_share(&self) -> bool {
+        self.taken >= TURN_CONNECTIONS
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.taken = 0;
+    }
+
+    /// The connection that was asked for has come.
+    pub(crate) fn accepted(&mut self) {
         self.asked = false;
-        self.strangers.insert(link);
+        self.taken += 1;
     }
 
     /// The connection that was asked for could not be taken.
@@ -52,9 +59,10 @@ impl Listener {
         }
     }
 
-    /// The link has said who it is, or is over.
-    pub(crate) fn is_no_stranger(&mut self, link: LinkId) {
-        self.strangers.remove(&link);
+    /// The connection that was asked for could not be taken, and there is room for it now.
+    pub(crate) fn failed_once(&mut self) {
+        self.asked = false;
+        self.taken += 1;
     }
 
     /// When to ask again.
@@ -68,27 +76,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_bounded_and_make_room_by_introducing_themselves() {
-        let mut listener = Listener::new(2, 100);
-        for link in [1, 2] {
-            assert!(listener.ask(Time(0), 0));
-            listener.accepted(LinkId(link));
-        }
-        assert!(!listener.ask(Time(0), 2));
-        listener.is_no_stranger(LinkId(1));
-        assert!(listener.ask(Time(0), 2));
-        assert!(!listener.ask(Time(0), 2), "one is asked for at a time");
+    fn one_connection_is_asked_for_at_a_time() {
+        let mut listener = Listener::new(10);
+        assert!(listener.ask(Time(0), 0));
+        assert!(!listener.ask(Time(0), 0));
+        listener.accepted();
+        assert!(listener.ask(Time(0), 0));
     }
 
     #[test]
     fn links_are_bounded() {
-        assert!(!Listener::new(2, 10).ask(Time(0), 10));
-        assert!(Listener::new(2, 10).ask(Time(0), 9));
+        assert!(!Listener::new(10).ask(Time(0), 10));
+        assert!(Listener::new(10).ask(Time(0), 9));
+    }
+
+    #[test]
+    fn a_flood_of_connections_goes_on_in_the_next_turn() {
+        let mut listener = Listener::new(1000);
+        for _ in 0..TURN_CONNECTIONS {
+            assert!(!listener.has_had_its_share() && listener.ask(Time(0), 0));
+            listener.accepted();
+        }
+        assert!(listener.has_had_its_share() && !listener.ask(Time(0), 0));
+        listener.begin_turn();
+        assert!(listener.ask(Time(0), 0));
     }
 
     #[test]
     fn a_machine_without_descriptors_is_asked_again_later() {
-        let mut listener = Listener::new(2, 10);
+        let mut listener = Listener::new(10);
         assert!(listener.ask(Time(0), 0));
         listener.failed(Time(0), &io::Error::other("no descriptor"));
         assert!(!listener.ask(Time(1), 0));

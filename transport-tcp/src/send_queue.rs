@@ -87,12 +87,17 @@ impl SendQueue {
 
     /// The next submission; none if there is nothing to send or one is out.
     pub(crate) fn plan(&mut self) -> Option<WritePlan> {
+        self.plan_of(GATHER_BYTES)
+    }
+
+    /// As `plan`: ends with the piece that brings it to so many bytes.
+    pub(crate) fn plan_of(&mut self, gather_bytes: usize) -> Option<WritePlan> {
         if self.planned || self.bytes == 0 {
             return None;
         }
         let mut pieces = mem::take(&mut self.spare);
         let mut gathered = 0;
-        while gathered < GATHER_BYTES && pieces.len() < GATHER_PIECES {
+        while gathered < gather_bytes && pieces.len() < GATHER_PIECES {
             let Some(piece) = self.pieces.pop_front() else { break };
             gathered += piece.as_slice().len();
             pieces.push(piece);
@@ -125,6 +130,15 @@ impl SendQueue {
         }
         pieces.clear();
         self.spare = pieces;
+    }
+
+    /// The kernel has taken all of a plan, in another form: its pieces are gone already, but for where they stood.
+    pub(crate) fn sent_whole(&mut self, bytes: usize, emptied: Vec<Outgoing>) {
+        self.planned = false;
+        if !self.over {
+            self.bytes -= bytes;
+            self.spare = emptied;
+        }
     }
 
     /// Whether to tell now that a message would be taken: one was refused, and half of the queue is free again.

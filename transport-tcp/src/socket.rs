@@ -72,6 +72,18 @@ pub(crate) fn new(config: &TcpConfig, address: SocketAddr) -> io::Result<Socket>
     Ok(socket)
 }
 
+/// Who is at the other end of an accepted connection.
+pub(crate) fn peer(socket: SockRef<'_>) -> io::Result<SocketAddr> {
+    let other = || io::Error::other("the peer has no address of the internet");
+    socket.peer_addr()?.as_socket().ok_or_else(other)
+}
+
+/// Whether this process, or the machine, has as many files open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Sets what every connection has.
 pub(crate) fn adjust(config: &TcpConfig, socket: SockRef<'_>) -> io::Result<()> {
     // Messages are gathered before they are sent; to wait for more would only delay them.

@@ -2,6 +2,9 @@
 
 use sluice_memory::{Arena, ArenaOptions, BufferMut, BufferPool, HugePages, Memory, PoolSpec, SizeClass};
 
+#[path = "../tests/certificates/mod.rs"]
+pub(crate) mod certificates;
+
 /// An arena of 64 MiB and a pool that may use all of it.
 pub(crate) fn pool() -> BufferPool {
     let arena = Arena::map(ArenaOptions { bytes: 64 << 20, huge_pages: HugePages::Never }).expect("64 MiB");

@@ -1,5 +1,7 @@
 //! The links of one worker over TCP.
 
+mod entrance;
+mod trust;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,13 +15,16 @@ use sluice_plugin::{
     TransportEvent, Wait,
 };
 use sluice_protocol::wire::Slot;
-use sluice_protocol::{ChannelId, Limits, Time};
+use sluice_protocol::{ChannelId, Limits, ReasonCode, Time};
 
 use crate::config::{Engine, TcpConfig};
 use crate::engine::{self, Completion, Sockets};
 use crate::link::{Link, Received};
 use crate::listener::Listener;
+use crate::posted::Posted;
+use crate::refusals::Refusals;
 use crate::socket;
+use crate::strangers::Strangers;
 
 /// Below it a copy into the head is cheaper than a place of its own in the scatter list.
 const INLINE_BYTES_MAX: u32 = 1024;
@@ -34,6 +39,10 @@ pub struct TcpTransport {
     address: Address,
     sockets: Box<dyn Sockets>,
     listener: Listener,
+    strangers: Strangers,
+    refusals: Refusals,
+    /// When the files of certificates were last asked for.
+    trust_looked_at: Option<Time>,
     links: HashMap<LinkId, Link>,
     links_begun: u64,
     /// Links with something queued, each once.
@@ -41,6 +50,9 @@ pub struct TcpTransport {
     deadlines: BTreeSet<(Time, LinkId)>,
     /// Links that were closed since the last poll; only a poll knows what time it is.
     undated: Vec<LinkId>,
+    /// Links that have ended since the last poll began, and what is posted on those that are gone altogether.
+    ended: Vec<LinkId>,
+    departed: HashMap<LinkId, Posted>,
     /// What the next poll tells.
     events: Vec<TransportEvent>,
     /// Both kept for their capacity.
@@ -54,22 +66,28 @@ impl TcpTransport {
         let inline_bytes_max = setup.limits.inline_bytes_max.min(INLINE_BYTES_MAX);
         let limits = Limits { inline_bytes_max, ..setup.limits };
         let local = LocalNode::new(setup.node, setup.incarnation, setup.cluster, limits)
-            .map_err(|error| format!("no hello can be said: {error}"))?;
+            .map_err(|error| format!("no hello can be said: {error}"))?
+            .with_trust(config.trust.clone());
         let (listener, bound) = socket::listen(config)?;
         let address = socket::advertised(config, bound)?;
         let sockets = engine::open(config, listener)?;
-        tracing::info!(engine = ?sockets.engine(), %bound, %address, "TCP listens");
+        tracing::info!(engine = ?sockets.engine(), trust = %config.trust.mode(), %bound, %address, "TCP listens");
         let mut transport = Self {
             config: config.clone(),
             local,
             address: Address(address.to_string()),
             sockets,
-            listener: Listener::new(config.links_unauthenticated_max, config.links_max),
+            listener: Listener::new(config.links_max),
+            strangers: Strangers::new(config.links_unauthenticated_max, config.links_unauthenticated_per_address_max),
+            refusals: Refusals::default(),
+            trust_looked_at: None,
             links: HashMap::new(),
             links_begun: 0,
             unsent: Vec::new(),
             deadlines: BTreeSet::new(),
             undated: Vec::new(),
+            ended: Vec::new(),
+            departed: HashMap::new(),
             events: Vec::new(),
             completions: Vec::new(),
             received: Received::default(),
@@ -93,15 +111,24 @@ impl TcpTransport {
                 format!("{address}: {error}"),
             ))
         })?;
-        if self.links.len() >= self.config.links_max {
-            let text = format!("there are {} links already: raise `links_max`", self.links.len());
+        if self.acquaintances() >= self.config.links_max {
+            let text = format!("there are {} links already: raise `links_max`", self.acquaintances());
             return Err(io_cause("connect")(io::Error::other(text)));
         }
+        let nonce = self.nonce()?;
+        let tls = self
+            .tls_to(there.ip(), now)
+            .map_err(|error| CloseCause::Refused { code: ReasonCode::Violation, text: error.to_string() })?;
         self.sockets.connect(link, there).map_err(|error| connect_cause(error, &address, &self.config))?;
-        let hello = Handshake::connect(&self.local, Some(node), session, epoch, lane);
-        self.links.insert(link, Link::connecting(address, hello, self.config.send_queue_bytes));
+        let hello = Handshake::connect(&self.local, Some(node), session, epoch, lane, nonce);
+        self.links.insert(link, Link::connecting(address, hello, tls, self.config.send_queue_bytes));
         self.set_deadline(link, Some(now.after(self.config.connect_timeout)));
         Ok(())
+    }
+
+    /// Links but for those of strangers: no number of these takes a place from the others.
+    fn acquaintances(&self) -> usize {
+        self.links.len() - self.strangers.held()
     }
 
     fn begin_link(&mut self) -> LinkId {
@@ -121,7 +148,7 @@ impl TcpTransport {
     fn transmit(&mut self, link: LinkId) {
         loop {
             let Some(state) = self.links.get_mut(&link) else { return };
-            let Some(plan) = state.queue.plan() else { break };
+            let Some(plan) = state.write_plan() else { break };
             let Some(sent) = self.sockets.send(link, plan) else { break };
             if !self.note_sent(link, sent) {
                 return;
@@ -144,7 +171,7 @@ impl TcpTransport {
     /// Sends what is queued on the link at the end of the turn, or at once if it is much.
     fn transmit_soon(&mut self, link: LinkId) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        if state.queue.bytes() >= EAGER_BYTES {
+        if state.queued_bytes() >= EAGER_BYTES {
             self.transmit(link);
         } else if !std::mem::replace(&mut state.is_unsent, true) {
             self.unsent.push(link);
@@ -156,15 +183,35 @@ impl TcpTransport {
         self.set_deadline(link, None);
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.is_ended()) else { return };
         state.end(cause);
+        self.ended.push(link);
+        self.strangers.give_up_place(link);
         if self.sockets.close(link) {
             self.forget(link);
         }
     }
 
+    fn posted(&mut self, link: LinkId) -> Option<&mut Posted> {
+        match self.links.get_mut(&link) {
+            Some(state) => Some(&mut state.posted),
+            None => self.departed.get_mut(&link),
+        }
+    }
+
+    /// Who was told of messages that came just before the end has had its time.
+    fn drop_posted_on_ended_links(&mut self) {
+        self.departed.clear();
+        for link in std::mem::take(&mut self.ended) {
+            if let Some(state) = self.links.get_mut(&link) {
+                state.posted = Posted::default();
+            }
+        }
+    }
+
     /// The kernel has let go of the link.
     fn forget(&mut self, link: LinkId) {
-        let Some(state) = self.links.remove(&link) else { return };
-        self.listener.is_no_stranger(link);
+        let Some(mut state) = self.links.remove(&link) else { return };
+        self.strangers.forget(link);
+        self.departed.insert(link, std::mem::take(&mut state.posted));
         self.events.push(TransportEvent::Closed { link, cause: state.into_cause() });
     }
 }
@@ -172,7 +219,12 @@ impl TcpTransport {
 impl Device for TcpTransport {
     fn prepare_to_wait(&mut self) -> io::Result<Wait<'_>> {
         self.transmit_unsent();
-        if !self.events.is_empty() || !self.undated.is_empty() {
+        if !self.events.is_empty()
+            || !self.undated.is_empty()
+            || !self.ended.is_empty()
+            || !self.departed.is_empty()
+            || self.listener.has_had_its_share()
+        {
             return Ok(Wait::Ready);
         }
         self.sockets.prepare_to_wait()
@@ -198,7 +250,7 @@ impl Transport for TcpTransport {
 
     fn send(&mut self, link: LinkId, message: Message) -> Result<(), Message> {
         match self.links.get_mut(&link).filter(|state| state.is_up()) {
-            Some(state) => state.queue.push(message)?,
+            Some(state) => state.push(message)?,
             None => return Err(message),
         }
         self.transmit_soon(link);
@@ -213,11 +265,11 @@ impl Transport for TcpTransport {
     }
 
     fn withdraw_receives(&mut self, link: LinkId, channel: ChannelId, bytes: u64, _slots: u64) -> Vec<BufferMut> {
-        self.links.get_mut(&link).map_or_else(Vec::new, |state| state.posted.withdraw(channel, bytes))
+        self.posted(link).map_or_else(Vec::new, |posted| posted.withdraw(channel, bytes))
     }
 
     fn forget_channel(&mut self, link: LinkId, channel: ChannelId) -> Vec<BufferMut> {
-        self.links.get_mut(&link).map_or_else(Vec::new, |state| state.posted.forget(channel))
+        self.posted(link).map_or_else(Vec::new, |posted| posted.forget(channel))
     }
 
     fn poll(&mut self, now: Time, events: &mut Vec<TransportEvent>) {

@@ -1,11 +1,12 @@
 //! The transport of a scenario: here, and nowhere else, plug-ins are named.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sluice_core::{Config, ConfigError, Period, Size};
+use sluice_core::{Config, ConfigError, Period, Size, TrustConfig, TrustMode};
 use sluice_plugin::{InProcess, TransportFactory};
-use sluice_transport_tcp::{Engine as TcpEngine, Tcp, TcpConfig};
+use sluice_transport_tcp::{Engine as TcpEngine, SharedSecret, Tcp, TcpConfig, TlsFiles, TlsTrust, Trust, TrustError};
 
 use crate::scenario::Transport;
 
@@ -21,7 +22,7 @@ pub struct TcpOptions {
     pub engine: Engine,
     /// How long a connect may take.
     pub connect_timeout: Option<Period>,
-    /// How long the hello may take.
+    /// How long the hello may take, and TLS before it.
     pub handshake_timeout: Option<Period>,
     /// How long a closed link goes on sending.
     pub close_timeout: Option<Period>,
@@ -35,6 +36,10 @@ pub struct TcpOptions {
     pub links_max: Option<usize>,
     /// Accepted connections at a time that have not said who they are.
     pub links_unauthenticated_max: Option<usize>,
+    /// As many of one address.
+    pub links_unauthenticated_per_address_max: Option<usize>,
+    /// How often, at most, it is looked whether there are other certificates.
+    pub trust_reload_interval: Option<Period>,
 }
 
 /// What does the IO of TCP.
@@ -67,6 +72,8 @@ impl TcpOptions {
             socket_receive_bytes: used.socket_receive_bytes.map(Size),
             links_max: Some(used.links_max),
             links_unauthenticated_max: Some(used.links_unauthenticated_max),
+            links_unauthenticated_per_address_max: Some(used.links_unauthenticated_per_address_max),
+            trust_reload_interval: Some(Period(used.trust_reload_interval)),
         }
     }
 
@@ -89,38 +96,75 @@ impl TcpOptions {
             socket_receive_bytes: self.socket_receive_bytes.map(Size::bytes),
             links_max: self.links_max.unwrap_or(defaults.links_max),
             links_unauthenticated_max: self.links_unauthenticated_max.unwrap_or(defaults.links_unauthenticated_max),
+            links_unauthenticated_per_address_max: self
+                .links_unauthenticated_per_address_max
+                .unwrap_or(defaults.links_unauthenticated_per_address_max),
+            trust_reload_interval: period(self.trust_reload_interval, defaults.trust_reload_interval),
             ..defaults
         }
     }
+}
+
+/// What `[trust]` names, read from its files.
+fn trust(config: &TrustConfig) -> Result<Trust, TrustError> {
+    // The configuration is checked: each mode has its files.
+    let file = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
+    Ok(match config.mode {
+        TrustMode::Off => Trust::Off,
+        TrustMode::Secret => Trust::Secret(SharedSecret::from_file(&file(&config.secret_file))?),
+        TrustMode::Tls => Trust::Tls(TlsTrust::load(TlsFiles {
+            certificates: file(&config.certificate_file),
+            key: file(&config.key_file),
+            authorities: file(&config.authorities_file),
+            peer_name: config.peer_name.clone(),
+        })?),
+    })
+}
+
+/// Why a transport cannot be built as the configuration says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChoiceError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// A transport, and what does its IO once it runs.
 pub(super) struct Chosen {
     pub(super) factory: Arc<dyn TransportFactory>,
     tcp: Option<Tcp>,
+    trust: TrustMode,
 }
 
 impl Chosen {
     /// The transport of a worker. Workers of one process share `hub`.
-    pub(super) fn of(transport: Transport, config: &Config, hub: Option<&InProcess>) -> Result<Self, ConfigError> {
+    pub(super) fn of(transport: Transport, config: &Config, hub: Option<&InProcess>) -> Result<Self, ChoiceError> {
         Ok(match transport {
             Transport::InProcess => {
                 let hub = hub.cloned().unwrap_or_default();
-                Self { factory: Arc::new(hub), tcp: None }
+                Self { factory: Arc::new(hub), tcp: None, trust: TrustMode::Off }
             }
             Transport::Tcp => {
-                let tcp = Tcp::new(config.transport_options::<TcpOptions>("tcp")?.config());
-                Self { factory: Arc::new(tcp.clone()), tcp: Some(tcp) }
+                let options = config.transport_options::<TcpOptions>("tcp")?;
+                let tcp = Tcp::new(TcpConfig { trust: trust(&config.trust)?, ..options.config() });
+                Self { factory: Arc::new(tcp.clone()), tcp: Some(tcp), trust: config.trust.mode }
             }
         })
     }
 
-    /// What does the IO.
+    /// What does the IO, and how workers prove who they are.
     pub(super) fn engine(&self) -> String {
-        match self.tcp.as_ref().and_then(Tcp::engine_in_use) {
-            None => "in-process".into(),
-            Some(TcpEngine::IoUring) => "tcp by io_uring".into(),
-            Some(TcpEngine::Epoll | TcpEngine::Auto) => "tcp by epoll".into(),
-        }
+        let engine = match self.tcp.as_ref().and_then(Tcp::engine_in_use) {
+            None => return "in-process".into(),
+            Some(TcpEngine::IoUring) => "io_uring",
+            Some(TcpEngine::Epoll | TcpEngine::Auto) => "epoll",
+        };
+        let trust = match self.trust {
+            TrustMode::Off => "",
+            TrustMode::Secret => " with a secret",
+            TrustMode::Tls => " with TLS",
+        };
+        format!("tcp by {engine}{trust}")
     }
 }

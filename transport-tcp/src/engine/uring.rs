@@ -81,8 +81,9 @@ impl Token {
 impl Uring {
     /// The listener stays in blocking mode: a ring never blocks in it, and would not wait in the other.
     pub(super) fn new(config: &TcpConfig, listener: &TcpListener) -> Result<Self, RingError> {
-        // A receive and a send of each link, and the accept.
-        let operations = u32::try_from(config.links_max).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(1);
+        // A receive and a send of each link and of each stranger, and the accept.
+        let links = config.links_max.saturating_add(config.links_unauthenticated_max);
+        let operations = u32::try_from(links).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(1);
         let ring = Ring::new(RingOptions { entries: ENTRIES, operations_max: operations.min(OPERATIONS_MAX) })?;
         let listener = listener.try_clone().map_err(sluice_uring::Refusal::Other)?;
         tracing::info!(features = %ring.features(), "TCP goes by io_uring");

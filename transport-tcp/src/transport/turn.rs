@@ -1,23 +1,23 @@
 //! One turn of a transport: deadlines, and what the kernel has done.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
-use sluice_handshake::Handshake;
 use sluice_plugin::{CloseCause, LinkId, TransportEvent};
 use sluice_protocol::{ReasonCode, Time};
 
 use super::{TcpTransport, connect_cause, io_cause};
 use crate::engine::{Completion, Sent};
 use crate::framing::ReadPlan;
-use crate::link::Link;
+use crate::link::{Failure, Link};
 
 impl TcpTransport {
     /// Everything that a poll does but tell.
     pub(super) fn turn(&mut self, now: Time) {
+        self.drop_posted_on_ended_links();
         for link in std::mem::take(&mut self.undated) {
             self.set_deadline(link, Some(now.after(self.config.close_timeout)));
         }
+        self.listener.begin_turn();
         self.end_late_links(now);
         self.transmit_unsent();
         self.accept(now);
@@ -47,7 +47,7 @@ impl TcpTransport {
     fn handle(&mut self, completion: Completion, now: Time) {
         match completion {
             Completion::Accepted(Ok(socket)) => self.handle_accepted(socket, now),
-            Completion::Accepted(Err(error)) => self.listener.failed(now, &error),
+            Completion::Accepted(Err(error)) => self.handle_not_accepted(&error, now),
             Completion::Connected { link, result } => self.handle_connected(link, result, now),
             Completion::Received { link, plan, result } => self.handle_received(link, plan, result, now),
             Completion::Sent { link, sent } => {
@@ -57,27 +57,6 @@ impl TcpTransport {
             }
             Completion::Released { link } => self.forget(link),
         }
-    }
-
-    pub(super) fn accept(&mut self, now: Time) {
-        if self.listener.ask(now, self.links.len()) {
-            self.sockets.accept();
-        }
-    }
-
-    fn handle_accepted(&mut self, socket: OwnedFd, now: Time) {
-        let link = self.begin_link();
-        self.listener.accepted(link);
-        if let Err(error) = self.sockets.adopt(link, socket) {
-            // The connection ended before it was looked at, as far as anybody can tell.
-            tracing::debug!(%error, "an accepted connection cannot be used");
-            self.listener.is_no_stranger(link);
-            return;
-        }
-        let hello = Handshake::accept(&self.local);
-        self.links.insert(link, Link::accepted(hello, self.config.send_queue_bytes));
-        self.set_deadline(link, Some(now.after(self.config.handshake_timeout)));
-        self.receive(link);
     }
 
     fn handle_connected(&mut self, link: LinkId, result: io::Result<()>, now: Time) {
@@ -93,7 +72,7 @@ impl TcpTransport {
         self.receive(link);
     }
 
-    fn receive(&mut self, link: LinkId) {
+    pub(super) fn receive(&mut self, link: LinkId) {
         // A failed send may have ended it.
         if let Some(state) = self.links.get_mut(&link).filter(|state| !state.is_ended()) {
             self.sockets.receive(link, state.plan());
@@ -116,14 +95,18 @@ impl TcpTransport {
                 self.transmit_soon_if_any(link);
                 self.receive(link);
             }
-            Err(cause) => self.fail(link, cause, now),
+            Err(Failure::Broken(cause)) => self.fail(link, cause, now),
+            Err(Failure::Refused { reason, text }) => {
+                self.note_refusal(link, reason, &text, now);
+                self.fail(link, CloseCause::Refused { code: ReasonCode::Violation, text }, now);
+            }
         }
     }
 
     fn tell_received(&mut self, link: LinkId) {
         if let Some(peer) = self.received.peer.take() {
             self.set_deadline(link, None);
-            self.listener.is_no_stranger(link);
+            self.strangers.forget(link);
             let begun_here = self.links.get(&link).is_some_and(|state| state.address().is_some());
             self.events.push(if begun_here {
                 TransportEvent::Connected { link, peer }
@@ -139,7 +122,7 @@ impl TcpTransport {
     }
 
     fn transmit_soon_if_any(&mut self, link: LinkId) {
-        if self.links.get(&link).is_some_and(|state| state.queue.bytes() > 0) {
+        if self.links.get(&link).is_some_and(Link::has_unsent) {
             self.transmit_soon(link);
         }
     }
@@ -147,7 +130,7 @@ impl TcpTransport {
     /// The peer has made a mistake. A refusal that is queued for it is still sent.
     fn fail(&mut self, link: LinkId, cause: CloseCause, now: Time) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        if !matches!(cause, CloseCause::Refused { .. }) || state.queue.bytes() == 0 {
+        if !matches!(cause, CloseCause::Refused { .. }) || !state.has_unsent() {
             return self.release(link, cause);
         }
         state.begin_closing(cause);
@@ -161,14 +144,14 @@ impl TcpTransport {
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.is_ended()) else { return false };
         match sent.result {
             Ok(bytes) => {
-                state.queue.sent(sent.plan, bytes);
-                if state.queue.take_writable() && state.is_up() {
+                state.sent(sent.plan, bytes);
+                if state.take_writable() {
                     self.events.push(TransportEvent::Writable { link });
                 }
                 return true;
             }
             // What the peer had sent before it went is still to be read, and tells the end of the link.
-            Err(error) if is_gone(&error) => state.queue.end(),
+            Err(error) if is_gone(&error) => state.end_sending(),
             Err(error) => self.release(link, io_cause("send")(error)),
         }
         false
@@ -180,17 +163,17 @@ impl TcpTransport {
         {
             let Some(state) = self.links.get(&link) else { unreachable!("a deadline goes with its link") };
             let seconds = self.config.handshake_timeout.as_secs();
-            let cause = match state.address() {
+            match state.address() {
                 Some(address) if state.is_connecting() => {
                     let seconds = self.config.connect_timeout.as_secs();
-                    CloseCause::Deadline { address: address.clone(), seconds }
+                    let cause = CloseCause::Deadline { address: address.clone(), seconds };
+                    self.release(link, cause);
                 }
-                _ => CloseCause::Refused {
-                    code: ReasonCode::Silent,
-                    text: format!("the peer has not finished its hello within {seconds} s"),
-                },
-            };
-            self.release(link, cause);
+                _ => {
+                    let text = format!("the peer has not finished its hello within {seconds} s");
+                    self.refuse(link, "silent", text, ReasonCode::Silent, now);
+                }
+            }
         }
     }
 }

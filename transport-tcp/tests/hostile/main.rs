@@ -1,6 +1,13 @@
 //! What a peer may do to a worker: its own link closes with a reason, and nobody else notices.
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
+mod flood;
+mod observed;
+mod refused;
+mod reload;
 mod stage;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -92,23 +99,6 @@ fn a_peer_that_falls_silent_in_its_hello_is_closed_at_its_deadline() {
 }
 
 #[test]
-fn strangers_beyond_the_bound_wait_until_a_place_is_free() {
-    for engine in engines() {
-        let mut stage = Neighbours::new(TcpConfig { links_unauthenticated_max: 2, ..config(engine) });
-        let _silent = [stage.worker.knock(), stage.worker.knock()];
-        let mut third = std::net::TcpStream::connect(&stage.worker.transport.address().0).expect("connects");
-        third.write_all(b"not Sluice, and not before its turn").expect("fits the socket");
-        stage.assert_alive();
-        stage.worker.skip_to_timeout();
-        let silent = |cause| matches!(cause, CloseCause::Refused { code: ReasonCode::Silent, .. });
-        assert!(silent(stage.worker.closed()) && silent(stage.worker.closed()));
-        let cause = stage.worker.closed();
-        assert!(matches!(cause, CloseCause::Refused { code: ReasonCode::Violation, .. }), "{cause:?}");
-        stage.assert_alive();
-    }
-}
-
-#[test]
 fn a_wrong_magic_behind_the_hello_closes_the_link() {
     let mut bytes = head();
     bytes[0] ^= 1;
@@ -157,6 +147,7 @@ fn a_peer_killed_in_mid_message_returns_what_was_posted() {
         drop(peer);
         let cause = stage.worker.closed();
         assert!(matches!(cause, CloseCause::PeerClosed), "{cause:?}");
+        stage.worker.poll();
         assert_eq!(stage.worker.pool.in_use_bytes(), 0);
         stage.assert_alive();
     }

@@ -8,9 +8,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sluice_handshake::{Handshake, LocalNode};
+use sluice_handshake::{Handshake, LocalNode, Nonce};
 use sluice_memory::{Arena, ArenaOptions, BufferPool, HugePages, Memory, PoolSpec, SizeClass};
-use sluice_plugin::{CloseCause, Connect, Device, LinkId, Message, Setup, Transport, TransportEvent, Wait};
+use sluice_plugin::{Address, CloseCause, Connect, Device, LinkId, Message, Setup, Transport, TransportEvent, Wait};
 use sluice_protocol::wire::{Frame, HeadBuilder};
 use sluice_protocol::{ChannelId, Incarnation, Lane, Limits, LinkEpoch, NodeId, Time};
 use sluice_transport_tcp::{Engine, Tcp, TcpConfig, TcpTransport};
@@ -81,6 +81,15 @@ impl Worker {
         self.poll();
     }
 
+    /// As `turn`, of two workers.
+    pub(crate) fn turn_with(&mut self, other: &mut Worker) {
+        match other.transport.prepare_to_wait().expect("waits") {
+            Wait::On(file) => self.turn_beside(file),
+            _ => self.poll(),
+        }
+        other.poll();
+    }
+
     /// Polls for as long as there is a reason to, and leaves the transport ready to sleep.
     pub(crate) fn settle(&mut self) {
         while matches!(self.transport.prepare_to_wait().expect("waits"), Wait::Ready) {
@@ -131,7 +140,7 @@ impl Worker {
         peer.set_nonblocking(true).expect("a socket");
         let (setup, _) = setup(7);
         let local = LocalNode::new(setup.node, setup.incarnation, setup.cluster, setup.limits).expect("a node");
-        let mut hello = Handshake::connect(&local, Some(NodeId(1)), 70, LinkEpoch(1), Lane(0));
+        let mut hello = Handshake::connect(&local, Some(NodeId(1)), 70, LinkEpoch(1), Lane(0), Nonce([7; 32]));
         while hello.outcome().is_none() {
             transmit(&mut hello, &mut peer);
             self.turn_beside(peer.as_fd());
@@ -170,17 +179,9 @@ impl Neighbours {
         let mut worker = Worker::new(1, config.clone());
         let mut neighbour = Worker::new(2, config);
         let address = worker.transport.address().clone();
-        let wish = Connect { address, node: NodeId(1), session: 1, epoch: LinkEpoch(1), lane: Lane(0) };
-        let link = neighbour.transport.connect(neighbour.now, wish);
-        loop {
-            match neighbour.transport.prepare_to_wait().expect("waits") {
-                Wait::On(file) => worker.turn_beside(file),
-                _ => worker.poll(),
-            }
-            neighbour.poll();
-            if let Some(TransportEvent::Connected { .. }) = neighbour.events.pop_front() {
-                break;
-            }
+        let link = neighbour.transport.connect(neighbour.now, wish(address));
+        while !matches!(neighbour.events.pop_front(), Some(TransportEvent::Connected { .. })) {
+            worker.turn_with(&mut neighbour);
         }
         neighbour.settle();
         worker.accepted();
@@ -197,6 +198,11 @@ impl Neighbours {
             event => panic!("the neighbour's message was due, not {event:?}"),
         }
     }
+}
+
+/// What a peer of node 1 wants.
+pub(crate) fn wish(address: Address) -> Connect {
+    Connect { address, node: NodeId(1), session: 1, epoch: LinkEpoch(1), lane: Lane(0) }
 }
 
 /// A good head.
