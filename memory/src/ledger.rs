@@ -8,6 +8,9 @@
 //! missing units, if they are certain to come: as long as there are enough blocks of its unit
 //! without any floor in them (`unfloored_blocks`), what stands in the way is only lent. Until all
 //! debts are paid, oldest first, nothing more is lent, so everything that returns merges and pays.
+//!
+//! Owing is not enough where two sides wait for each other's floors. So some units are kept in
+//! *reserve* for floors to come: together with the floors that there are, a given number.
 
 use std::{collections::VecDeque, mem, task::Waker};
 
@@ -45,10 +48,19 @@ pub(crate) struct Ledger {
     vacant: Vec<PoolSlot>,
     /// Pools that are owed units of their floor, the oldest first.
     creditors: VecDeque<PoolSlot>,
+    reserve: Reserve,
     /// Pools with waiters whom their limit would allow what the common blocks lack.
     starved: Vec<PoolSlot>,
     outstanding_segments: usize,
     outstanding_bytes: usize,
+}
+
+/// Units that are lent to nobody.
+struct Reserve {
+    unit: SizeClass,
+    /// In reserve and in floors of the same unit, together; fewer while what was lent is not back.
+    units_min: usize,
+    units: Vec<u32>,
 }
 
 /// What a pool that was not admitted would have needed, in bytes.
@@ -65,11 +77,12 @@ pub(crate) struct Totals {
 }
 
 impl Ledger {
-    /// Everything common, of as many granules.
-    pub(crate) fn new(granule_count: u32) -> Ledger {
+    /// Everything common, of as many granules, but for units in reserve.
+    pub(crate) fn new(granule_count: u32, reserve_unit: SizeClass, reserve_units: usize) -> Ledger {
         let mut granules = Granules::new(granule_count);
         let nobody = Charge { slot: PoolSlot(u32::MAX), class: SizeClass::MIN, from_floor: false };
-        Ledger {
+        let mut ledger = Ledger {
+            reserve: Reserve { unit: reserve_unit, units_min: reserve_units, units: Vec::new() },
             common: Blocks::covering(&mut granules, COMMON),
             charges: vec![nobody; granules.count() as usize].into_boxed_slice(),
             granules,
@@ -79,7 +92,9 @@ impl Ledger {
             starved: Vec::new(),
             outstanding_segments: 0,
             outstanding_bytes: 0,
-        }
+        };
+        ledger.refill_reserve();
+        ledger
     }
 
     /// Lends a block to the pool: of its floor first, else of the common blocks.
@@ -136,6 +151,7 @@ impl Ledger {
             for &unit in &units {
                 self.common.give(&mut self.granules, unit, spec.unit);
             }
+            self.refill_reserve();
             return Err(NotAdmitted { needed: spec.floor_bytes(), available });
         }
         let slot = self.vacant.pop().unwrap_or_else(|| {
@@ -147,6 +163,7 @@ impl Ledger {
             self.creditors.push_back(slot);
         }
         self.accounts[slot.index()] = Some(account);
+        self.refill_reserve();
         self.redistribute(out);
         Ok(slot)
     }
@@ -231,6 +248,10 @@ impl Ledger {
     /// Common blocks were freed: they pay debts, then serve whom they can.
     fn common_grew(&mut self, out: &mut Wakers) {
         self.pay(out);
+        if self.refill_reserve() {
+            // What is in reserve is no longer anybody's share.
+            self.redistribute(out);
+        }
         if self.starved.is_empty() {
             return;
         }
@@ -267,13 +288,46 @@ impl Ledger {
 
     /// Takes the floor's units, all or as many as there are now; none before older debts.
     fn carve(&mut self, spec: &PoolSpec) -> Vec<u32> {
+        if spec.unit != self.reserve.unit {
+            // Another unit may need what stands in reserve; what it leaves is taken back.
+            for unit in std::mem::take(&mut self.reserve.units) {
+                self.common.give(&mut self.granules, unit, self.reserve.unit);
+            }
+        }
+        let units = &mut self.reserve.units;
+        let mut carved = units.split_off(units.len().saturating_sub(spec.floor_units));
+        carved.extend(self.carve_common(spec, spec.floor_units - carved.len()));
+        carved
+    }
+
+    fn carve_common(&mut self, spec: &PoolSpec, units: usize) -> Vec<u32> {
         if !self.creditors.is_empty() {
             return Vec::new();
         }
         // Floors stay for long: where they stand, no larger unit can.
         self.common.tidy(&mut self.granules);
         let next = || self.common.take(&mut self.granules, spec.unit);
-        std::iter::from_fn(next).take(spec.floor_units).collect()
+        std::iter::from_fn(next).take(units).collect()
+    }
+
+    /// Takes free units until there are as many as there should be, behind those that are owed. True if it took any.
+    fn refill_reserve(&mut self) -> bool {
+        if !self.creditors.is_empty() {
+            return false;
+        }
+        let unit = self.reserve.unit;
+        let floors: usize = self
+            .open_accounts()
+            .filter(|account| account.spec.unit == unit)
+            .map(|account| account.spec.floor_units)
+            .sum();
+        let before = self.reserve.units.len();
+        while self.reserve.units.len() + floors < self.reserve.units_min
+            && let Some(block) = self.common.take(&mut self.granules, unit)
+        {
+            self.reserve.units.push(block);
+        }
+        self.reserve.units.len() > before
     }
 
     /// How many more units are certain to be free once all that was lent is back: blocks without
@@ -300,7 +354,8 @@ impl Ledger {
     /// Computes all limits anew.
     fn redistribute(&mut self, out: &mut Wakers) {
         let claims: Vec<_> = self.open_accounts().map(Account::claim).collect();
-        let limits = budget::limits(self.granules.count() as usize * GRANULE, &claims);
+        let reserved = self.reserve.units.len() * self.reserve.unit.bytes();
+        let limits = budget::limits(self.granules.count() as usize * GRANULE - reserved, &claims);
         let open = self.accounts.iter_mut().flatten().filter(|account| account.open);
         open.zip(limits).for_each(|(account, limit)| account.limit = limit);
         for index in 0..self.accounts.len() {
@@ -325,7 +380,7 @@ impl Ledger {
 
     pub(crate) fn totals(&self) -> Totals {
         Totals {
-            free_bytes: self.common.free_bytes(),
+            free_bytes: self.common.free_bytes() + self.reserve.units.len() * self.reserve.unit.bytes(),
             outstanding_segments: self.outstanding_segments,
             outstanding_bytes: self.outstanding_bytes,
         }

@@ -85,10 +85,20 @@ impl Memory {
     /// # Panics
     /// If another `Memory` was made of the arena.
     pub fn new(arena: Arena) -> Memory {
+        Memory::with_reserve(arena, SizeClass::UNIT, 0)
+    }
+
+    /// As [`Memory::new`]; `units` of this size are for floors only. As long as all floors together
+    /// are no more than these, a new pool finds its own at once, whatever was lent to others. (Units
+    /// of pools that are gone count again once all that was lent of them is back.)
+    ///
+    /// # Panics
+    /// If another `Memory` was made of the arena.
+    pub fn with_reserve(arena: Arena, unit: SizeClass, units: usize) -> Memory {
         arena.claim();
         let granules = (arena.bytes() / GRANULE) as u32;
         let references = (0..granules).map(|_| References::none()).collect();
-        let ledger = Mutex::new(Ledger::new(granules));
+        let ledger = Mutex::new(Ledger::new(granules, unit, units));
         Memory { shared: Arc::new(Shared { arena, references, ledger }) }
     }
 

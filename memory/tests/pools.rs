@@ -149,6 +149,38 @@ fn a_floor_lent_out_is_paid_before_anything_is_lent_again() {
     assert_eq!(held.len() * UNIT.bytes(), late.limit_bytes());
 }
 
+/// Two workers, each with a writer that has filled the arena and waits for the other's gate, whose floor was lent to the
+/// writer beside it: neither got on. (Found by the simulator.)
+#[test]
+fn a_floor_in_reserve_is_there_at_once_whatever_is_lent_out() {
+    let arena = Arena::map(ArenaOptions { bytes: 256 * KIB, huge_pages: HugePages::Never });
+    let memory = Memory::with_reserve(arena.expect("address space is plenty"), UNIT, 3);
+    let first = pool(&memory, "first", 1);
+    for class in [SizeClass::MIN, UNIT] {
+        let lent = all_of(&first, class);
+        assert_eq!(lent.len() * class.bytes(), 192 * KIB, "all but what is in reserve");
+        for round in 0..3 {
+            let later = [pool(&memory, "second", 1), pool(&memory, "third", 1)];
+            let floors = later.each_ref().map(|pool| pool.try_acquire(UNIT));
+            assert!(floors.iter().all(Option::is_some), "round {round}: floors come back to the reserve");
+            let beyond = pool(&memory, "beyond the reserve", 1);
+            assert!(beyond.try_acquire(SizeClass::MIN).is_none());
+        }
+        drop(lent);
+    }
+    assert_eq!(memory.statistics().free_bytes, 256 * KIB - UNIT.bytes());
+}
+
+#[test]
+fn a_reserve_of_another_unit_does_not_stand_in_the_way() {
+    let arena = Arena::map(ArenaOptions { bytes: 256 * KIB, huge_pages: HugePages::Never });
+    let memory = Memory::with_reserve(arena.expect("address space is plenty"), UNIT, 3);
+    let large = SizeClass::fitting(256 * KIB).expect("it is a class");
+    drop(open(&memory, "large", large, 1).expect("nothing is in use"));
+    let all: Vec<_> = (0..8).map(|_| pool(&memory, "small", 1)).collect();
+    assert!(all.iter().all(|pool| pool.try_acquire(UNIT).is_some()));
+}
+
 #[test]
 fn a_floor_that_other_floors_stand_in_the_way_of_is_refused() {
     let memory = memory_of(1024);
