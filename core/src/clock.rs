@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use sluice_protocol::Time;
+use sluice_protocol::{Incarnation, Time};
 
 /// Where time comes from. The data path never asks; reactors do once a turn, and tasks when they have to wait.
 #[derive(Clone, Debug)]
@@ -19,6 +19,13 @@ impl Clock {
     /// The machine's clock, from now on.
     pub fn real() -> Self {
         Self::Real(Instant::now())
+    }
+
+    /// A number for a life that begins now: greater than those of all that began before, on a machine whose time of day
+    /// does not go back.
+    pub(crate) fn life() -> Incarnation {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Incarnation(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The present moment.

@@ -45,10 +45,12 @@ pub enum WriteError {
         partition: PartitionId,
     },
     /// All consumers are gone: nobody will read what is written.
-    #[error("{partition}: all consumers have cancelled or are lost")]
+    #[error("{partition}: all consumers have cancelled or are lost; the last: {last}")]
     Abandoned {
         /// The partition.
         partition: PartitionId,
+        /// Who went last, and why.
+        last: String,
     },
     /// The partition was released while it was written.
     #[error("{partition}: released while it was being written")]

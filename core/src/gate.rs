@@ -10,6 +10,7 @@ use sluice_protocol::{NodeId, PartitionId};
 
 pub(crate) use credit::{Feed, GateCredit, Granted};
 pub(crate) use inbox::{Arrived, Inbox};
+pub(crate) use input::GONE_HERE;
 pub use input::{Delivery, InputGate};
 
 /// A gate of this worker.

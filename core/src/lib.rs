@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod error;
 mod gate;
+mod job_token;
 mod mailbox;
 mod memory_need;
 mod partition;
@@ -25,10 +26,11 @@ pub use block::Event;
 pub use clock::Clock;
 pub use config::{
     ClusterConfig, Config, ConfigError, Key, MemoryConfig, Origin, Override, Period, SessionConfig, ShuffleConfig,
-    Size, Sources, process_environment,
+    Size, Sources, TrustConfig, TrustMode, process_environment,
 };
 pub use error::{CreateError, JobError, ReadError, StartError, WriteError};
 pub use gate::{ChannelLocation, Delivery, InputGate};
+pub use job_token::{JobToken, TokenTooShort};
 pub use memory_need::MemoryNeed;
 pub use partition::{FlushInterval, PartitionWriter, PendingRecord, WriterStatistics};
 pub use reactor::Reactor;

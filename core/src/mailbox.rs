@@ -11,7 +11,7 @@ use std::task::{Wake, Waker};
 
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{EventfdFlags, eventfd};
-use sluice_protocol::{ChannelId, PartitionId};
+use sluice_protocol::{ChannelId, Incarnation, NodeId, PartitionId};
 
 use crate::gate::{ChannelLocation, GateId, GateMemory, Inbox};
 use crate::partition::WriterEnd;
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Released(PartitionId),
     /// A writer has something that is to go out after the flush interval even if the task writes nothing more.
     FlushLater(WriterEnd),
+    /// A life of a worker is over, as somebody else knows.
+    WorkerLost(NodeId, Incarnation),
     /// Ends the loop.
     Stop,
 }

@@ -18,7 +18,7 @@ pub struct MemoryNeed {
 impl MemoryNeed {
     /// The floor of one task end: one unit. For a writer, half of it is being filled and half is on its way: in the
     /// queues, with the transport, or sent and **not yet acknowledged**, which keeps a block in memory until its
-    /// consumer's node has it. For a gate, it is what is granted, arrived, and not yet dropped by the task.
+    /// consumer's node has it, over this link or the next. For a gate, it is what is granted, arrived, and not yet dropped by the task.
     pub fn floor(&self) -> usize {
         self.unit().bytes()
     }

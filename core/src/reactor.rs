@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sluice_plugin::{PayloadPlacement, Transport, TransportEvent, Wait};
-use sluice_protocol::{NodeId, ReasonCode, Time};
+use sluice_protocol::{Incarnation, NodeId, ReasonCode, Time};
 
 use crate::clock::Clock;
 use crate::gate::GateId;
+use crate::job_token::JobTokens;
 use crate::mailbox::{Command, MailSlot, Mailbox};
 use crate::partition::PartitionManager;
 use crate::stats::Counters;
@@ -34,6 +35,8 @@ const COMMANDS_A_TURN: usize = 4096;
 /// What a reactor has to know of its worker.
 pub(crate) struct ReactorSettings {
     pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) tokens: Arc<JobTokens>,
     pub(crate) lanes: u16,
     pub(crate) partition_deadline: Duration,
     pub(crate) resume_timeout: Duration,
@@ -186,6 +189,7 @@ impl Reactor {
             Command::Registered(partition) => self.serve_waiting(now, partition),
             Command::Released(partition) => self.fail_waiting(partition),
             Command::FlushLater(writer) => self.timers.flush_later(now, writer),
+            Command::WorkerLost(node, incarnation) => self.worker_lost(now, node, incarnation),
             Command::Stop => self.stop(now),
         }
     }
@@ -195,6 +199,10 @@ impl Reactor {
         for waiting in self.timers.overdue(now) {
             busy = true;
             self.partition_overdue(&waiting);
+        }
+        while let Some(subscription) = self.timers.subscription_due(now) {
+            busy = true;
+            self.subscribe(now, subscription);
         }
         for session in self.sessions.due(now) {
             busy = true;

@@ -70,6 +70,7 @@ macro_rules! transport_conformance {
             a_dropped_transport_is_noticed_by_its_peers
             the_end_of_one_link_does_not_disturb_another
             a_lost_link_returns_all_its_memory
+            what_is_posted_outlives_the_link_until_the_next_poll
             memory_posted_on_a_link_that_is_over_is_dropped
         }
     };

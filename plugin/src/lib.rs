@@ -18,7 +18,7 @@ mod hub;
 mod in_process;
 mod link;
 mod remote_loopback;
-#[cfg(test)]
+#[cfg(any(test, feature = "conformance"))]
 mod stream_loopback;
 mod transport;
 
@@ -26,6 +26,8 @@ pub use device::{Device, Wait};
 pub use in_process::InProcess;
 pub use link::{Address, CloseCause, Connect, LinkId, Peer};
 pub use remote_loopback::RemoteLoopback;
+#[cfg(any(test, feature = "conformance"))]
+pub use stream_loopback::StreamLoopback;
 pub use transport::{
     BuildError, Capabilities, Landed, Message, Payload, PayloadPlacement, Setup, Transport, TransportEvent,
     TransportFactory,

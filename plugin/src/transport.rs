@@ -142,8 +142,9 @@ pub enum TransportEvent {
         /// Which.
         link: LinkId,
     },
-    /// The link is over. Nothing of the hardware touches what was posted or sent on it any more; it has been dropped
-    /// (what was handed over is the peer's to drop).
+    /// The link is over. Nothing of the hardware touches what was posted or sent on it any more; it is dropped (what was
+    /// handed over is the peer's to drop). Only what is posted for a stream stays until the next `poll`: messages that
+    /// came in the same one may have payload in their heads, which is to be packed into it.
     ///
     /// Also for a link that was never `Accepted`: a peer was refused during set-up, or refused this side, or spoke
     /// no sense. There is nothing to undo; the cause is for the log.

@@ -33,7 +33,8 @@ id!(
     NodeId(u64)
 );
 id!(
-    /// One life of a worker: another incarnation of a node has forgotten everything the old one knew.
+    /// One life of a worker: another incarnation of a node has forgotten everything the old one knew. A later life has a
+    /// greater number.
     Incarnation(u64)
 );
 id!(

@@ -141,6 +141,11 @@ impl Session {
         self.change_receiver(channel, |receiving| receiving.reclaim(keep));
     }
 
+    /// What the producer may keep while it has nothing to send is another now, and not less.
+    pub fn keep(&mut self, channel: ChannelId, keep: u32) {
+        self.change_receiver(channel, |receiving| receiving.may_keep(keep));
+    }
+
     /// The consuming task has taken an event out of its gate.
     pub fn take_event(&mut self, channel: ChannelId) {
         self.change_receiver(channel, Receiving::take_event);
@@ -278,7 +283,9 @@ impl Session {
                     sending.keep = keep.into();
                     sending.return_credit(keep.into());
                     if sending.say_return {
+                        sending.forget_announced();
                         self.note_sender(channel);
+                        self.data_ready(channel);
                     }
                 }
             }

@@ -7,7 +7,6 @@
 //! With remote placement credit is of two kinds: slots, each with room for a whole block, and a reserve of bytes for the
 //! small payloads that stand in heads.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -33,7 +32,7 @@ pub(crate) struct GateCredit {
     /// The rest of a segment that was granted in part.
     spare: Option<BufferMut>,
     /// What the first of `wanting` has so far.
-    gathered: Vec<BufferMut>,
+    gathered: Vec<Piece>,
     gathered_bytes: u64,
     /// What each channel may have set aside; 0: on demand.
     window: u64,
@@ -51,6 +50,13 @@ pub(crate) struct Feed {
     pub(crate) inline_bytes_max: u32,
 }
 
+/// Memory that is gathered for a grant.
+struct Piece {
+    buffer: BufferMut,
+    /// A segment of its own.
+    is_whole: bool,
+}
+
 #[derive(Default)]
 struct Channel {
     /// Once that is known and remote.
@@ -65,6 +71,8 @@ struct Channel {
     /// Outstanding, and arrived but not taken by the task.
     held: u64,
     backlog: Backlog,
+    /// Its producer waits for credit: whatever the task takes may be what it waits for.
+    starving: bool,
     wanting: bool,
 }
 
@@ -86,6 +94,9 @@ enum Need {
 
 /// Memory for one channel.
 pub(crate) struct GateGrant {
+    pub(crate) index: u32,
+    /// Its producer has waited for it: from how many taken bytes it is to be told is another now.
+    pub(crate) was_starving: bool,
     pub(crate) session: SessionId,
     pub(crate) channel: ChannelId,
     pub(crate) memory: Granted,
@@ -135,38 +146,47 @@ impl GateCredit {
         u32::try_from(self.window).unwrap_or(u32::MAX)
     }
 
+    /// Whether a channel's producer lacks credit for its next block.
+    pub(crate) fn is_starving(&self, channel: u32) -> bool {
+        self.channels[channel as usize].starving
+    }
+
     /// From how many taken bytes a channel is worth filling up.
     pub(crate) fn tell_at(&self, channel: u32) -> u64 {
         if self.channels[channel as usize].placement() == Some(PayloadPlacement::HandOver) {
             return self.memory.window_bytes_max / 4;
         }
-        if self.window == 0 { u64::MAX } else { self.window / 4 }
+        match self.window {
+            0 => u64::MAX,
+            _ if self.channels[channel as usize].starving => 1,
+            window => window / 4,
+        }
     }
 
     /// The share of a channel changes when other gates and writers come and go. `Some` if what a channel may have set aside
-    /// is another now: it holds where all channels come from if they may keep less.
-    pub(crate) fn share_changed(&mut self) -> Option<Vec<Feed>> {
+    /// is another now: whether it is less, and where all channels come from.
+    pub(crate) fn share_changed(&mut self) -> Option<(bool, Vec<Feed>)> {
         let limit = self.memory.pool.limit_bytes();
         if limit == self.limit_bytes {
             return None;
         }
         let before = self.window;
         self.window = self.window_for_limit();
-        let feeds = || self.channels.iter().filter_map(|channel| channel.feed);
-        match self.window.cmp(&before) {
-            Ordering::Less => Some(feeds().filter(|feed| feed.placement != PayloadPlacement::HandOver).collect()),
-            Ordering::Equal => None,
-            Ordering::Greater => Some(Vec::new()),
+        if self.window == before {
+            return None;
         }
+        let feeds = self.channels.iter().filter_map(|channel| channel.feed);
+        Some((self.window < before, feeds.filter(|feed| feed.placement != PayloadPlacement::HandOver).collect()))
     }
 
     fn window_for_limit(&mut self) -> u64 {
         self.limit_bytes = self.memory.pool.limit_bytes();
         let buffer = self.memory.buffer_bytes as u64;
-        let spendable = (self.limit_bytes as u64).saturating_sub(buffer);
-        let each = (spendable / self.channels.len() as u64).min(self.memory.window_bytes_max);
-        // Below two buffers a window would stop and go; what is granted on demand then reaches further.
-        if each < 2 * buffer { 0 } else { each / buffer * buffer }
+        // What arrives is in whole buffers but for the first and the last, so it may keep one more than its bytes.
+        let share = self.limit_bytes as u64 / self.channels.len() as u64;
+        let each = share.saturating_sub(buffer).min(self.memory.window_bytes_max);
+        // Below three buffers a window would stop and go; what is granted on demand then reaches further.
+        if each < 3 * buffer { 0 } else { each / buffer * buffer }
     }
 
     /// The longest block that finds room in a slot.
@@ -194,6 +214,7 @@ impl GateCredit {
         entry.lost = true;
         entry.held -= entry.outstanding.min(entry.held);
         (entry.outstanding, entry.reserve, entry.slots, entry.backlog) = (0, 0, 0, Backlog::default());
+        entry.starving = false;
     }
 
     /// The channel has a link again.
@@ -207,8 +228,8 @@ impl GateCredit {
         let entry = &mut self.channels[index as usize];
         entry.take_back(bytes);
         entry.reserve -= bytes.min(entry.reserve);
-        entry.backlog = behind;
-        if self.window == 0 || entry.placement() == Some(PayloadPlacement::Remote) {
+        entry.announce(behind);
+        if self.window == 0 || entry.starving || entry.placement() == Some(PayloadPlacement::Remote) {
             self.want(index);
         }
     }
@@ -219,13 +240,14 @@ impl GateCredit {
         entry.take_back(slot);
         entry.slots -= entry.slots.min(1);
         entry.held -= slot.saturating_sub(bytes).min(entry.held);
-        entry.backlog = behind;
+        entry.announce(behind);
         self.want(index);
     }
 
     /// The producer says what waits.
     pub(crate) fn backlog(&mut self, index: u32, backlog: Backlog) {
-        self.channels[index as usize].backlog = backlog;
+        let entry = &mut self.channels[index as usize];
+        entry.announce(backlog);
         self.want(index);
     }
 
@@ -243,6 +265,8 @@ impl GateCredit {
         entry.held -= (bytes + slot_bytes).min(entry.held);
         entry.reserve -= bytes.min(entry.reserve);
         entry.slots -= slots.min(entry.slots);
+        // A producer that gives back what it could use says in the same message what it has.
+        entry.backlog = Backlog::default();
         self.want(index);
     }
 
@@ -292,11 +316,10 @@ impl GateCredit {
             Granted::Reserve(_) => entry.reserve += bytes,
             Granted::Slot(_) => entry.slots += 1,
         }
-        if !matches!(memory, Granted::Bytes(..)) {
-            // One piece at a time: behind the others it may get another.
-            self.want(index);
-        }
-        Some(GateGrant { session, channel, memory })
+        // Behind the others it may get more: slots come one at a time, and of a window what there was memory for.
+        self.want(index);
+        let was_starving = std::mem::take(&mut self.channels[index as usize].starving);
+        Some(GateGrant { index, was_starving, session, channel, memory })
     }
 
     fn need(&self, index: u32) -> Need {
@@ -308,31 +331,28 @@ impl GateCredit {
             None => return Need::Nothing,
             Some(PayloadPlacement::Remote) => return self.remote_need(entry),
             Some(PayloadPlacement::HandOver) => {
-                let (_, most) = self.window_need(entry, self.memory.window_bytes_max);
+                let (_, most) = window_need(entry, self.memory.window_bytes_max, 1);
                 return if most == 0 { Need::Nothing } else { Need::Count(most) };
             }
-            Some(PayloadPlacement::Stream) if self.window > 0 => self.window_need(entry, self.window),
+            Some(PayloadPlacement::Stream) if self.window > 0 => {
+                window_need(entry, self.window, self.memory.buffer_bytes as u64)
+            }
             Some(PayloadPlacement::Stream) => self.demand(entry),
         };
         if most == 0 { Need::Nothing } else { Need::Bytes { least, most } }
     }
 
-    /// The least that is of use to a channel with a window, and the most that it should get.
-    fn window_need(&self, entry: &Channel, window: u64) -> (u64, u64) {
-        let most = window.saturating_sub(entry.held);
-        // A block that is larger than the window, or behind a rest that is too small for it, must get through.
-        let lacking = u64::from(entry.backlog.next).saturating_sub(entry.outstanding);
-        if most >= lacking { (most.min(1).max(lacking), most) } else { (lacking, lacking) }
-    }
-
     /// The least that is of use to a channel that has announced something, and the most that it should get.
     fn demand(&self, entry: &Channel) -> (u64, u64) {
-        let next = u64::from(entry.backlog.next);
-        let missing = u64::from(entry.backlog.bytes).saturating_sub(entry.outstanding);
-        let least = next.saturating_sub(entry.outstanding).max(missing.min(1));
+        let (next, waiting) = (u64::from(entry.backlog.next), u64::from(entry.backlog.bytes));
+        // What is outstanding may be on its way back, because each grant that reached the producer was too little for its
+        // next block. So every grant is enough for that alone: halves could follow each other for ever and never meet.
+        let missing = if entry.outstanding < next { waiting } else { waiting.saturating_sub(entry.outstanding) };
+        if missing < next {
+            return (0, 0);
+        }
         // One producer with a long backlog does not take it all.
-        let share = (self.limit_bytes as u64 / 8).max(least);
-        (least.min(missing), missing.min(share))
+        (next, missing.min((self.limit_bytes as u64 / 8).max(next)))
     }
 
     fn remote_need(&self, entry: &Channel) -> Need {
@@ -365,16 +385,27 @@ impl GateCredit {
     }
 
     fn gather(&mut self, least: u64, most: u64) -> Option<Granted> {
-        while self.gathered_bytes < most
-            && let Some(piece) = self.piece(most - self.gathered_bytes)
-        {
-            self.gathered_bytes += piece.len() as u64;
-            self.gathered.push(piece);
+        self.gather_pieces(most);
+        if self.gathered_bytes < least {
+            // A part of a segment keeps all of it from being free, also when nobody has the others any more.
+            self.gathered.retain(|piece| piece.is_whole);
+            self.gathered_bytes = self.gathered.iter().map(|piece| piece.buffer.len() as u64).sum();
+            self.gather_pieces(most);
         }
         if self.gathered_bytes < least {
             return None;
         }
-        Some(Granted::Bytes(std::mem::take(&mut self.gathered_bytes), std::mem::take(&mut self.gathered)))
+        let gathered = std::mem::take(&mut self.gathered).into_iter().map(|piece| piece.buffer).collect();
+        Some(Granted::Bytes(std::mem::take(&mut self.gathered_bytes), gathered))
+    }
+
+    fn gather_pieces(&mut self, most: u64) {
+        while self.gathered_bytes < most
+            && let Some(piece) = self.piece(most - self.gathered_bytes)
+        {
+            self.gathered_bytes += piece.buffer.len() as u64;
+            self.gathered.push(piece);
+        }
     }
 
     /// Free memory in one piece.
@@ -386,17 +417,17 @@ impl GateCredit {
     }
 
     /// At most `bytes` of free memory in one piece.
-    fn piece(&mut self, bytes: u64) -> Option<BufferMut> {
-        let mut buffer = match self.spare.take() {
-            Some(spare) => spare,
-            None => self.whole(self.class())?,
+    fn piece(&mut self, bytes: u64) -> Option<Piece> {
+        let (mut buffer, is_rest) = match self.spare.take() {
+            Some(spare) => (spare, true),
+            None => (self.whole(self.class())?, false),
         };
         if (buffer.len() as u64) <= bytes {
-            return Some(buffer);
+            return Some(Piece { buffer, is_whole: !is_rest });
         }
         let piece = buffer.split_to(bytes as usize);
         self.spare = Some(buffer);
-        Some(piece)
+        Some(Piece { buffer: piece, is_whole: false })
     }
 
     /// Whole buffers while there is plenty; otherwise small segments, because a segment is free again only when all its
@@ -415,6 +446,11 @@ impl Channel {
         self.feed.map(|feed| feed.placement)
     }
 
+    fn announce(&mut self, backlog: Backlog) {
+        self.backlog = backlog;
+        self.starving = u64::from(backlog.next) > self.outstanding;
+    }
+
     fn take_back(&mut self, bytes: u64) {
         self.outstanding -= bytes.min(self.outstanding);
     }
@@ -427,4 +463,17 @@ impl Granted {
             Self::Reserve(buffer) | Self::Slot(buffer) => buffer.len() as u64,
         }
     }
+}
+
+/// The least that is of use to a channel with a window, and the most that it should get, in whole buffers only: of one
+/// that two channels share, the one's half would keep the other's from being free.
+fn window_need(entry: &Channel, window: u64, buffer: u64) -> (u64, u64) {
+    let most = window.saturating_sub(entry.held) / buffer * buffer;
+    if most > 0 {
+        return (buffer, most);
+    }
+    // A block that is larger than the window must get through, once the task has taken what was before it.
+    let lacking = u64::from(entry.backlog.next).saturating_sub(entry.outstanding);
+    let alone = if entry.held == entry.outstanding { lacking.div_ceil(buffer) * buffer } else { 0 };
+    (alone, alone)
 }

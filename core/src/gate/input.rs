@@ -16,6 +16,9 @@ use crate::mailbox::{Command, Mailbox};
 use crate::partition::{Partition, PartitionManager};
 use crate::task::block_on;
 
+/// What a producer of the same worker is told when its consumer's gate is dropped.
+pub(crate) const GONE_HERE: &str = "its task, on the same worker, has dropped its gate";
+
 /// Something that a gate delivers.
 #[derive(Debug)]
 pub enum Delivery {
@@ -193,7 +196,7 @@ impl Drop for InputGate {
         self.pieces.clear();
         self.mailbox.send(Command::CloseGate(self.id()));
         for (partition, subpartition) in self.inbox.close() {
-            if partition.consumer_gone(subpartition) {
+            if partition.consumer_gone(subpartition, GONE_HERE) {
                 self.manager.remove(partition.id());
             }
         }

@@ -22,6 +22,8 @@ struct State {
     subpartitions: Vec<Subpartition>,
     /// Subpartitions whose consumer is gone.
     gone: usize,
+    /// Why the last of all went.
+    last_gone: Box<str>,
     /// Subpartitions whose last item has not been taken.
     open: usize,
     released: bool,
@@ -48,10 +50,11 @@ enum Reader {
 }
 
 /// What a writer learns when it hands over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
     Yes,
-    Abandoned,
+    /// Everybody is gone; this is why the last one went.
+    Abandoned(String),
     Released,
 }
 
@@ -68,7 +71,7 @@ impl Partition {
     pub(crate) fn new(id: PartitionId, subpartitions: u32, mailbox: Mailbox) -> Self {
         let subpartitions: Vec<_> = (0..subpartitions).map(|_| Subpartition::new()).collect();
         let open = subpartitions.len();
-        let state = State { subpartitions, gone: 0, open, released: false, queued_bytes: 0 };
+        let state = State { subpartitions, gone: 0, last_gone: Box::default(), open, released: false, queued_bytes: 0 };
         Self { id, mailbox, state: Mutex::new(state) }
     }
 
@@ -191,7 +194,7 @@ impl Partition {
     }
 
     /// The consumer of a subpartition is gone: what it has is dropped. Says whether that was the partition's end.
-    pub(crate) fn consumer_gone(&self, index: u32) -> bool {
+    pub(crate) fn consumer_gone(&self, index: u32, why: &str) -> bool {
         let (dropped, drained) = {
             let mut state = lock(&self.state);
             let subpartition = &mut state.subpartitions[index as usize];
@@ -205,6 +208,9 @@ impl Partition {
             let dropped = std::mem::take(&mut subpartition.queue);
             state.queued_bytes -= bytes;
             state.gone += 1;
+            if state.gone == state.subpartitions.len() {
+                state.last_gone = why.into();
+            }
             state.open -= 1;
             (dropped, state.open == 0)
         };
@@ -305,7 +311,7 @@ impl State {
     fn accepted(&self) -> Accepted {
         match self {
             Self { released: true, .. } => Accepted::Released,
-            _ if self.gone == self.subpartitions.len() => Accepted::Abandoned,
+            _ if self.gone == self.subpartitions.len() => Accepted::Abandoned(self.last_gone.to_string()),
             _ => Accepted::Yes,
         }
     }

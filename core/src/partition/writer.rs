@@ -392,7 +392,7 @@ impl Shared {
         let partition = self.partition.id();
         match self.partition.hand_over(&mut open.pending) {
             Accepted::Yes => Ok(()),
-            Accepted::Abandoned => Err(WriteError::Abandoned { partition }),
+            Accepted::Abandoned(last) => Err(WriteError::Abandoned { partition, last }),
             Accepted::Released => Err(WriteError::Released { partition }),
         }
     }

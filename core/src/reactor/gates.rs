@@ -10,7 +10,8 @@ use sluice_protocol::{ChannelId, Lane, Limits, LinkEpoch, ReasonCode, Subpartiti
 use super::Reactor;
 use super::sessions::{Incoming, Route, Subscription};
 use crate::block::Failure;
-use crate::gate::{Arrived, ChannelLocation, Feed, GateCredit, GateId, GateMemory, Granted, Inbox};
+use crate::gate::{Arrived, ChannelLocation, Feed, GONE_HERE, GateCredit, GateId, GateMemory, Granted, Inbox};
+use crate::job_token::Request;
 use crate::mailbox::SessionId;
 use crate::partition::Found;
 
@@ -20,6 +21,17 @@ pub(super) struct ServedGate {
     pub(super) credit: GateCredit,
     /// Where each channel comes from, once it is open.
     channels: Vec<Option<(SessionId, ChannelId)>>,
+}
+
+impl ServedGate {
+    /// A producer without credit waits for whatever the task takes, be it little.
+    pub(super) fn look_at_starving(&mut self, index: u32) {
+        if self.credit.is_starving(index) {
+            self.inbox.tell_at(index, self.credit.tell_at(index));
+            let taken = self.inbox.consumed(index);
+            self.credit.consumed(index, taken);
+        }
+    }
 }
 
 impl Reactor {
@@ -32,6 +44,10 @@ impl Reactor {
     }
 
     pub(super) fn subscribe(&mut self, now: Time, subscription: Subscription) {
+        if self.stopping {
+            // Its gate has been told.
+            return;
+        }
         let Subscription { gate, channel, location, .. } = &subscription;
         if location.node == self.settings.node {
             return self.subscribe_here(now, *gate, *channel, location);
@@ -88,6 +104,14 @@ impl Reactor {
             let failed = Arrived::Failed { code: ReasonCode::TooManyChannels, text: text.into() };
             return served.inbox.deliver(subscription.channel, failed);
         }
+        let request = Request {
+            consumer: (self.settings.node, self.settings.incarnation),
+            producer: (entry.peer.node, entry.peer.incarnation),
+            session: entry.peer.session,
+            lane: entry.peer.lane,
+            partition: subscription.location.partition,
+            subpartition: subscription.location.subpartition,
+        };
         let deadline_ms = u32::try_from(self.settings.partition_deadline.as_millis()).unwrap_or(u32::MAX);
         let channel = entry.session.open(Open {
             partition: subscription.location.partition,
@@ -96,7 +120,7 @@ impl Reactor {
             granted: 0,
             keep: if placement == PayloadPlacement::HandOver { u32::MAX } else { served.credit.keep() },
             deadline_ms,
-            ticket: sluice_protocol::Ticket::NONE,
+            ticket: self.settings.tokens.ticket(&request),
         });
         let index = subscription.channel;
         served.channels[index as usize] = Some((session, channel));
@@ -135,7 +159,7 @@ impl Reactor {
         self.timers.forget_gate(gate);
         // Channels whose partition was found after the task had dropped the gate.
         for (partition, subpartition) in served.inbox.close() {
-            if partition.consumer_gone(subpartition) {
+            if partition.consumer_gone(subpartition, GONE_HERE) {
                 self.manager.remove(partition.id());
             }
         }
@@ -177,10 +201,14 @@ impl Reactor {
     pub(super) fn grant(&mut self) {
         while let Some(gate) = self.sessions.next_dirty_gate() {
             let Some(served) = self.gates.get_mut(&gate) else { continue };
-            if let Some(feeds) = served.credit.share_changed() {
+            if let Some((is_less, feeds)) = served.credit.share_changed() {
                 let keep = served.credit.keep();
                 for Feed { session, channel, .. } in feeds {
                     if let Some(entry) = self.sessions.touch(session) {
+                        if !is_less {
+                            entry.session.keep(channel, keep);
+                            continue;
+                        }
                         entry.session.reclaim(channel, keep);
                         if defect::is(Defect::ReuseMemoryEarly)
                             && let Some(link) = entry.link()
@@ -201,6 +229,9 @@ impl Reactor {
                 let Some(entry) = self.sessions.touch(grant.session) else { continue };
                 let Some(link) = entry.link() else { continue };
                 let Some(incoming) = entry.incoming.get_mut(&grant.channel) else { continue };
+                if grant.was_starving {
+                    served.inbox.tell_at(grant.index, served.credit.tell_at(grant.index));
+                }
                 match grant.memory {
                     Granted::Bytes(bytes, buffers) => {
                         for buffer in buffers {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_plugin::{CloseCause, Connect, LinkId, PayloadPlacement, Peer};
 use sluice_protocol::defect::{self, Defect};
-use sluice_protocol::{LinkEpoch, ReasonCode, Time, Violation};
+use sluice_protocol::{Incarnation, LinkEpoch, NodeId, ReasonCode, Time, Violation};
 
 use super::Reactor;
 use super::sessions::{Attempt, LinkState, Loss, Subscription};
@@ -16,8 +16,9 @@ use crate::mailbox::SessionId;
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The longest wait: a peer that is back is found within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// How often a channel is opened anew because its session came to nothing.
-const OPENED_MAX: u8 = 8;
+/// How often a channel is opened anew because its session came to nothing: some ten seconds, in which an attempt of the
+/// peer's that hangs comes to its end.
+const OPENED_MAX: u8 = 16;
 
 impl Reactor {
     pub(super) fn link_up(&mut self, now: Time, link: LinkId, peer: Peer, ours: bool) {
@@ -82,7 +83,7 @@ impl Reactor {
             self.suspend(session);
             self.sessions.take_off(old);
         }
-        self.sessions.put_on(session, link);
+        self.sessions.put_on(now, session, link);
         let Some(entry) = self.sessions.touch(session) else { return };
         tracing::info!(node = %entry.peer.node, lane = %entry.peer.lane, %epoch, "a session goes on with another link");
         entry.peer.epoch = epoch;
@@ -104,8 +105,13 @@ impl Reactor {
             incoming.slots.clear();
             incoming.reserve.clear();
         }
+        let old = entry.link();
         let channels: Vec<_> = entry.incoming.keys().copied().collect();
         for channel in channels {
+            // A link that is lost but not closed yet still holds what was posted. Only slots may still be written to.
+            if let Some(old) = old.filter(|_| self.placement == PayloadPlacement::Stream) {
+                drop(self.transport.forget_channel(old, channel));
+            }
             self.with_gate(session, channel, |served, index| served.credit.lost(index));
         }
     }
@@ -113,6 +119,9 @@ impl Reactor {
     pub(super) fn link_down(&mut self, now: Time, link: LinkId, cause: &CloseCause) {
         tracing::debug!(link = link.0, %cause, "link is down");
         if let Some(session) = self.sessions.on_link(link) {
+            if let (CloseCause::Decode(_), Some(entry)) = (cause, self.sessions.get(session)) {
+                entry.patience.spoilt();
+            }
             return self.link_lost(now, session, ReasonCode::WorkerLost, cause.to_string());
         }
         if let Some(session) = self.sessions.restored_by(link) {
@@ -147,15 +156,15 @@ impl Reactor {
         self.suspend(session);
         self.counters.link_lost();
         let Some(entry) = self.sessions.get(session) else { return };
-        let at = now.after(entry.backoff());
+        let at = now.after(backoff(entry.patience.attempts));
         let attempt = if entry.address.is_some() { Attempt::Due(at) } else { Attempt::Awaited };
-        entry.way = LinkState::Lost(Loss { cause, until: now.after(patience), attempt });
-        self.reconnect_if_due(now, session);
+        entry.lose(now, patience, cause, attempt);
+        self.session_due(now, session);
     }
 
     fn attempt_failed(&mut self, now: Time, session: SessionId, failed: &CloseCause) {
         let Some(entry) = self.sessions.get(session) else { return };
-        let at = now.after(entry.backoff());
+        let at = now.after(backoff(entry.patience.attempts));
         if let LinkState::Lost(loss) = &mut entry.way {
             tracing::debug!(node = %entry.peer.node, cause = %failed, "no other link yet");
             let lost = loss.cause.split("; last: ").next().unwrap_or_default();
@@ -168,7 +177,7 @@ impl Reactor {
         let Some(entry) = self.sessions.get(session) else { return };
         let LinkState::Lost(Loss { attempt: Attempt::Due(at), .. }) = &entry.way else { return };
         let Some(address) = entry.address.clone().filter(|_| *at <= now) else { return };
-        entry.attempts += 1;
+        entry.patience.attempts += 1;
         let peer = &mut entry.peer;
         // Every attempt has an epoch of its own: of two that arrive the later one counts.
         peer.epoch.0 += 1;
@@ -204,6 +213,13 @@ impl Reactor {
         }
     }
 
+    /// Nobody has to wait for a link to a worker that is known to be gone.
+    pub(super) fn worker_lost(&mut self, now: Time, node: NodeId, incarnation: Incarnation) {
+        for session in self.sessions.with_life(node, incarnation) {
+            self.end_session(now, session, ReasonCode::WorkerLost, &format!("node {node} is reported lost"));
+        }
+    }
+
     /// The session is over: its channels fail, unless they can begin anew as if nothing had been.
     pub(super) fn end_session(&mut self, now: Time, session: SessionId, code: ReasonCode, text: &str) {
         let Some((mut entry, link)) = self.sessions.end(session) else { return };
@@ -212,7 +228,7 @@ impl Reactor {
         }
         tracing::debug!(node = %entry.peer.node, %code, text, "a session is over");
         self.timers.forget(session, None);
-        for partition in entry.source.detach_all().into_iter().chain(entry.source.drained()) {
+        for partition in entry.source.detach_all(text).into_iter().chain(entry.source.drained()) {
             self.manager.remove(partition);
         }
         let anew = matches!(code, ReasonCode::DuplicateLink | ReasonCode::UnknownSession);
@@ -220,11 +236,15 @@ impl Reactor {
             let mut subscription = incoming.subscription;
             subscription.attempts += 1;
             // A peer that never keeps a session is not asked for ever.
-            if anew && entry.session.is_untouched(channel) && subscription.attempts < OPENED_MAX {
-                if let Some(served) = self.gates.get_mut(&subscription.gate) {
-                    served.credit.closed(subscription.channel);
-                }
-                self.subscribe(now, subscription);
+            if anew
+                && !self.stopping
+                && entry.session.is_untouched(channel)
+                && subscription.attempts < OPENED_MAX
+                && let Some(served) = self.gates.get_mut(&subscription.gate)
+            {
+                served.credit.closed(subscription.channel);
+                let at = now.after(backoff(u32::from(subscription.attempts) - 1));
+                self.timers.subscribe_later(at, subscription);
                 continue;
             }
             let text = format!("{text}; it was at {}", subscription.location.address);
@@ -240,12 +260,10 @@ impl Reactor {
     }
 }
 
-impl super::sessions::PeerSession {
-    /// How long to wait before the next attempt: not at all if the link was good for something.
-    fn backoff(&self) -> Duration {
-        match self.attempts.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(before) => BACKOFF_MIN.saturating_mul(1 << before.min(16)).min(BACKOFF_MAX),
-        }
+/// How long to wait after so many attempts in vain.
+fn backoff(attempts: u32) -> Duration {
+    match attempts.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(before) => BACKOFF_MIN.saturating_mul(1 << before.min(16)).min(BACKOFF_MAX),
     }
 }

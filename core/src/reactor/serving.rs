@@ -1,39 +1,78 @@
 //! Answers to consumers that ask for a subpartition: here, gone, or wait until it comes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_protocol::wire::Open;
-use sluice_protocol::{ChannelId, PartitionId, ReasonCode, Time};
+use sluice_protocol::{ChannelId, PartitionId, ReasonCode, Ticket, Time};
 
 use super::Reactor;
 use super::sessions::Subscription;
 use super::timers::{Waiter, Waiting};
 use crate::gate::Arrived;
+use crate::job_token::Request;
 use crate::mailbox::SessionId;
-use crate::partition::Found;
+use crate::partition::{Found, Partition};
 
 impl Reactor {
     /// A peer asks for a subpartition. This side owns the wait: one answer, at the latest at the deadline.
     pub(super) fn channel_opened(&mut self, now: Time, session: SessionId, channel: ChannelId, open: Open) {
-        match self.manager.find(open.partition) {
-            Found::Here(_) => self.serve(session, channel, open.partition, open.subpartition.0),
+        // Before anything is told of the partition, be it only that there is none.
+        let (partition, subpartition) = (open.partition, open.subpartition.0);
+        if !self.may_read(session, channel, partition, subpartition, open.ticket) {
+            return;
+        }
+        match self.manager.find(partition) {
+            Found::Here(found) => self.serve(session, channel, found, subpartition),
             Found::Gone => {
-                let text = format!("{} is released", open.partition);
+                let text = format!("{partition} is released");
                 self.refuse(session, channel, ReasonCode::PartitionGone, &text);
             }
             Found::Unknown => {
                 let deadline = now.after(Duration::from_millis(open.deadline_ms.into()));
-                let waiter = Waiter::Remote(session, channel);
-                self.timers.wait_until(
-                    deadline,
-                    Waiting { waiter, partition: open.partition, subpartition: open.subpartition.0 },
-                );
+                let waiter = Waiter::Remote(session, channel, open.ticket);
+                self.timers.wait_until(deadline, Waiting { waiter, partition, subpartition });
             }
         }
     }
 
-    fn serve(&mut self, session: SessionId, channel: ChannelId, partition: PartitionId, subpartition: u32) {
-        let Found::Here(found) = self.manager.find(partition) else { return };
+    /// Whether the consumer has shown the token of the partition's job; if not, it is told so.
+    fn may_read(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        partition: PartitionId,
+        subpartition: u32,
+        ticket: Ticket,
+    ) -> bool {
+        let Some(entry) = self.sessions.get(session) else { return false };
+        let request = Request {
+            consumer: (entry.peer.node, entry.peer.incarnation),
+            producer: (self.settings.node, self.settings.incarnation),
+            session: entry.peer.session,
+            lane: entry.peer.lane,
+            partition,
+            subpartition,
+        };
+        let Err(refusal) = self.settings.tokens.check(&request, ticket) else { return true };
+        let text = refusal.text(partition.job);
+        tracing::warn!(node = %entry.peer.node, %partition, "a request is refused: {text}");
+        metrics::counter!("sluice_requests_refused_total", "reason" => refusal.label()).increment(1);
+        self.refuse(session, channel, ReasonCode::NotAuthorized, &text);
+        false
+    }
+
+    /// A partition that was there a moment ago.
+    fn serve_or_refuse(&mut self, session: SessionId, channel: ChannelId, partition: PartitionId, subpartition: u32) {
+        match self.manager.find(partition) {
+            Found::Here(found) => self.serve(session, channel, found, subpartition),
+            Found::Gone | Found::Unknown => {
+                self.refuse(session, channel, ReasonCode::PartitionGone, &format!("{partition} is released"));
+            }
+        }
+    }
+
+    fn serve(&mut self, session: SessionId, channel: ChannelId, found: Arc<Partition>, subpartition: u32) {
         if let Err(failure) = found.attach_remote(subpartition, session, channel) {
             return self.refuse(session, channel, failure.code, &failure.text);
         }
@@ -53,7 +92,13 @@ impl Reactor {
     pub(super) fn serve_waiting(&mut self, now: Time, partition: PartitionId) {
         for waiting in self.timers.take_waiting(partition) {
             match waiting.waiter {
-                Waiter::Remote(session, channel) => self.serve(session, channel, partition, waiting.subpartition),
+                Waiter::Remote(session, channel, ticket) => {
+                    // The job may have got its token while the consumer waited.
+                    let subpartition = waiting.subpartition;
+                    if self.may_read(session, channel, partition, subpartition, ticket) {
+                        self.serve_or_refuse(session, channel, partition, subpartition);
+                    }
+                }
                 Waiter::Here(gate, channel, location) => {
                     self.subscribe(now, Subscription { gate, channel, location: *location, attempts: 0 });
                 }
@@ -78,7 +123,7 @@ impl Reactor {
 
     fn tell(&mut self, waiter: &Waiter, code: ReasonCode, text: &str) {
         match waiter {
-            Waiter::Remote(session, channel) => self.refuse(*session, *channel, code, text),
+            Waiter::Remote(session, channel, _) => self.refuse(*session, *channel, code, text),
             Waiter::Here(gate, channel, _) => {
                 if let Some(served) = self.gates.get(gate) {
                     served.inbox.deliver(*channel, Arrived::Failed { code, text: text.into() });

@@ -1,10 +1,11 @@
 //! The sessions of a reactor: who is at the other end, on which link, and who is behind which channel.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use sluice_memory::BufferMut;
 use sluice_plugin::{Address, LinkId, Message, Peer};
-use sluice_protocol::{ChannelId, Lane, NodeId, ReasonCode, Session, Time, Violation};
+use sluice_protocol::{ChannelId, Incarnation, Lane, NodeId, ReasonCode, Session, Time, Violation};
 
 use super::source::SessionSource;
 use crate::gate::{ChannelLocation, GateId};
@@ -78,8 +79,47 @@ pub(super) struct PeerSession {
     /// Why the peer ends it, if it said so.
     pub(super) farewell: Option<(ReasonCode, String)>,
     pub(super) way: LinkState,
-    /// Attempts to get a link since the peer was last heard.
+    pub(super) patience: Patience,
+}
+
+/// How long a session that loses its links goes on trying.
+#[derive(Default)]
+pub(super) struct Patience {
+    /// Attempts to get a link since the last one was good for something.
     pub(super) attempts: u32,
+    /// When it ends, if no link is good for anything before.
+    ends: Option<Time>,
+    /// What came made no sense, or what went was not acknowledged. It may be the same on the next link, and would be for
+    /// ever: to hear the peer is not enough any more.
+    spoilt: bool,
+    /// When the present link came up.
+    up_since: Time,
+}
+
+impl Patience {
+    /// The peer was heard; `gets_on`: with something new.
+    pub(super) fn heard(&mut self, gets_on: bool) {
+        if gets_on || !self.spoilt {
+            *self = Self { up_since: self.up_since, ..Self::default() };
+        }
+    }
+
+    fn link_up(&mut self, now: Time) {
+        self.up_since = now;
+    }
+
+    pub(super) fn spoilt(&mut self) {
+        self.spoilt = true;
+    }
+
+    /// When to give up. Links that come and go, and are good for nothing, count as one long loss; not one that was there for
+    /// as long as all the patience.
+    fn link_lost(&mut self, now: Time, patience: Duration) -> Time {
+        if now.since(self.up_since) >= patience {
+            self.ends = None;
+        }
+        *self.ends.get_or_insert(now.after(patience))
+    }
 }
 
 /// Whether a session has a link.
@@ -107,6 +147,15 @@ pub(super) enum Attempt {
 }
 
 impl PeerSession {
+    /// There is no link from now on.
+    pub(super) fn lose(&mut self, now: Time, patience: Duration, cause: String, attempt: Attempt) {
+        if self.source.waits() {
+            self.patience.spoilt();
+        }
+        let until = self.patience.link_lost(now, patience);
+        self.way = LinkState::Lost(Loss { cause, until, attempt });
+    }
+
     /// The link, if it is up.
     pub(super) fn link(&self) -> Option<LinkId> {
         match self.way {
@@ -226,6 +275,12 @@ impl Sessions {
         Some(earlier.map(|(session, _)| *session).collect())
     }
 
+    /// The sessions with one life of a node.
+    pub(super) fn with_life(&self, node: NodeId, incarnation: Incarnation) -> Vec<SessionId> {
+        let theirs = |entry: &PeerSession| entry.peer.node == node && entry.peer.incarnation == incarnation;
+        self.open.iter().filter(|(_, entry)| theirs(entry)).map(|(session, _)| *session).collect()
+    }
+
     /// Sessions that this peer has begun on this lane and that have no link: a new one says that it has given them up.
     pub(super) fn given_up_by(&self, peer: &Peer) -> Vec<SessionId> {
         let theirs = self
@@ -236,9 +291,10 @@ impl Sessions {
     }
 
     /// The peer is at the end of this link from now on.
-    pub(super) fn put_on(&mut self, session: SessionId, link: LinkId) {
+    pub(super) fn put_on(&mut self, now: Time, session: SessionId, link: LinkId) {
         if let Some(entry) = self.open.get_mut(&session) {
             entry.way = LinkState::Up(link);
+            entry.patience.link_up(now);
             self.links.insert(link, session);
         }
     }
@@ -351,7 +407,7 @@ impl Sessions {
             verdict: None,
             farewell: None,
             way: LinkState::Up(link),
-            attempts: 0,
+            patience: Patience { up_since: now, ..Patience::default() },
         };
         self.open.insert(session, entry);
         self.links.insert(link, session);

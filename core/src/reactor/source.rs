@@ -58,16 +58,16 @@ impl SessionSource {
     }
 
     /// The consumer is gone.
-    pub(super) fn detach(&mut self, channel: ChannelId) -> Option<PartitionId> {
+    pub(super) fn detach(&mut self, channel: ChannelId, why: &str) -> Option<PartitionId> {
         self.replay.remove(&channel);
         let outgoing = self.channels.remove(&channel)?;
-        outgoing.partition.consumer_gone(outgoing.subpartition).then(|| outgoing.partition.id())
+        outgoing.partition.consumer_gone(outgoing.subpartition, why).then(|| outgoing.partition.id())
     }
 
     /// The session is over, and all its consumers are gone.
-    pub(super) fn detach_all(&mut self) -> Vec<PartitionId> {
+    pub(super) fn detach_all(&mut self, why: &str) -> Vec<PartitionId> {
         let channels: Vec<_> = self.channels.keys().copied().collect();
-        channels.into_iter().filter_map(|channel| self.detach(channel)).collect()
+        channels.into_iter().filter_map(|channel| self.detach(channel, why)).collect()
     }
 
     pub(super) fn begin(&mut self, message: u64) {
@@ -88,9 +88,18 @@ impl SessionSource {
         std::mem::take(&mut self.drained)
     }
 
-    /// The peer has everything up to this message.
-    pub(super) fn acknowledged(&mut self, through: u64) {
-        while self.unacknowledged.pop_front_if(|sent| sent.message <= through).is_some() {}
+    /// The peer has everything up to this message. True if there was something in it.
+    pub(super) fn acknowledged(&mut self, through: u64) -> bool {
+        let mut any = false;
+        while self.unacknowledged.pop_front_if(|sent| sent.message <= through).is_some() {
+            any = true;
+        }
+        any
+    }
+
+    /// Whether the peer has not acknowledged something.
+    pub(super) fn waits(&self) -> bool {
+        !self.unacknowledged.is_empty() || !self.replay.is_empty()
     }
 
     /// The link is gone. What is not acknowledged may have to go out again, in front of what already had to.
@@ -165,11 +174,11 @@ impl Source for SessionSource {
             }
             let item = match popped.item? {
                 Item::Block(block) if block.bytes() > self.block_bytes_max => {
-                    let drained = outgoing.partition.consumer_gone(outgoing.subpartition);
-                    self.drained.extend(drained.then(|| outgoing.partition.id()));
                     let (bytes, limit) = (block.bytes(), self.block_bytes_max);
                     let text =
                         format!("a block of {bytes} bytes, but the peer takes at most {limit}: use smaller buffers");
+                    let drained = outgoing.partition.consumer_gone(outgoing.subpartition, &text);
+                    self.drained.extend(drained.then(|| outgoing.partition.id()));
                     Item::Failed(Failure { code: ReasonCode::BlockTooLong, text: text.into() })
                 }
                 item => item,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use sluice_protocol::{ChannelId, PartitionId, Time};
+use sluice_protocol::{ChannelId, PartitionId, Ticket, Time};
 
+use super::sessions::Subscription;
 use crate::gate::{ChannelLocation, GateId};
 use crate::mailbox::SessionId;
 use crate::partition::{FlushOutcome, WriterEnd};
@@ -15,7 +16,7 @@ const FLUSH_AGAIN: Duration = Duration::from_millis(1);
 /// Who waits for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiter {
-    Remote(SessionId, ChannelId),
+    Remote(SessionId, ChannelId, Ticket),
     Here(GateId, u32, Box<ChannelLocation>),
 }
 
@@ -37,6 +38,8 @@ pub(super) struct Timers {
     /// No deadline of those is earlier.
     earliest: Option<Time>,
     count: u64,
+    /// Channels that are to be opened anew.
+    again: BTreeMap<(Time, u64), Subscription>,
 }
 
 impl Timers {
@@ -64,6 +67,17 @@ impl Timers {
             }
         }
         busy
+    }
+
+    pub(super) fn subscribe_later(&mut self, at: Time, subscription: Subscription) {
+        let number = self.number();
+        self.again.insert((at, number), subscription);
+    }
+
+    /// The next channel that is to be opened anew by now.
+    pub(super) fn subscription_due(&mut self, now: Time) -> Option<Subscription> {
+        let entry = self.again.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
     }
 
     pub(super) fn wait_until(&mut self, deadline: Time, waiting: Waiting) {
@@ -112,19 +126,21 @@ impl Timers {
     /// The channel, or all of a session if there is none, waits no more.
     pub(super) fn forget(&mut self, session: SessionId, channel: Option<ChannelId>) {
         self.retain(|_, waiting| match waiting.waiter {
-            Waiter::Remote(other, waits) => other != session || channel.is_some_and(|channel| channel != waits),
+            Waiter::Remote(other, waits, _) => other != session || channel.is_some_and(|channel| channel != waits),
             Waiter::Here(..) => true,
         });
     }
 
     /// The gate waits no more.
     pub(super) fn forget_gate(&mut self, gate: GateId) {
+        self.again.retain(|_, subscription| subscription.gate != gate);
         self.retain(|_, waiting| !matches!(waiting.waiter, Waiter::Here(waits, ..) if waits == gate));
     }
 
     /// When the next thing is due.
     pub(super) fn next(&self) -> Option<Time> {
         let flush = self.flushes.first_key_value().map(|((time, _), _)| *time);
-        flush.into_iter().chain(self.earliest).min()
+        let again = self.again.first_key_value().map(|((time, _), _)| *time);
+        flush.into_iter().chain(again).chain(self.earliest).min()
     }
 }

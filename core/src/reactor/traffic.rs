@@ -27,6 +27,13 @@ enum Note {
     Over(ChannelId, Option<Arrived>),
 }
 
+impl Note {
+    /// Whether it brings a channel on. Some others are said anew on every link.
+    fn gets_on(&self) -> bool {
+        matches!(self, Note::Opened(..) | Note::Block { .. } | Note::Deliver(..) | Note::Over(..))
+    }
+}
+
 /// Where the bytes of a block are.
 enum Landing {
     Pieces(Vec<Buffer>),
@@ -61,16 +68,16 @@ impl Reactor {
         if entry.verdict.is_some() {
             return;
         }
-        entry.attempts = 0;
-        let mut notes = Vec::new();
+        let (mut notes, mut acknowledged) = (Vec::new(), false);
         let (source, farewell) = (&mut entry.source, &mut entry.farewell);
         let result = entry.session.handle_head(now, &head, |event| match event {
-            SessionEvent::Acknowledged { through } => source.acknowledged(through),
+            SessionEvent::Acknowledged { through } => acknowledged |= source.acknowledged(through),
             SessionEvent::Rewind { channel, sequence } if source.rewind(channel, sequence) => {}
             SessionEvent::Closing { code, text } => *farewell = Some((code, text.into())),
             event => notes.extend(note(event, &mut payloads)),
         });
         entry.spare_head = head.into_bytes();
+        entry.patience.heard(acknowledged || notes.iter().any(Note::gets_on));
         for note in notes {
             self.act(now, session, note);
         }
@@ -85,8 +92,9 @@ impl Reactor {
             Note::Opened(channel, open) => self.channel_opened(now, session, channel, open),
             Note::CancelRequested(channel) => {
                 self.timers.forget(session, Some(channel));
-                let drained = self.sessions.get(session).and_then(|entry| entry.source.detach(channel));
-                if let Some(partition) = drained {
+                let Some(entry) = self.sessions.get(session) else { return };
+                let why = format!("its task on node {} has dropped its gate", entry.peer.node);
+                if let Some(partition) = entry.source.detach(channel, &why) {
                     self.manager.remove(partition);
                 }
             }
@@ -122,6 +130,7 @@ impl Reactor {
                         return served.inbox.deliver(index, failed);
                     }
                     served.credit.backlog(index, backlog);
+                    served.look_at_starving(index);
                 });
             }
             Note::Returned { channel, bytes, slots } => self.credit_returned(session, channel, bytes, slots),
@@ -148,6 +157,7 @@ impl Reactor {
                 Some(slot) => served.credit.arrived_in_slot(index, bytes, slot.into(), behind),
                 None => served.credit.arrived(index, bytes, behind),
             }
+            served.look_at_starving(index);
             served.inbox.deliver(index, Arrived::Block { pieces, crc });
         });
     }

@@ -13,6 +13,7 @@ use super::master::ProducerLocation;
 use crate::clock::Clock;
 use crate::error::{CreateError, StartError};
 use crate::gate::{ChannelLocation, GateId, GateMemory, Inbox, InputGate};
+use crate::job_token::{JobToken, JobTokens};
 use crate::mailbox::{Command, Mailbox, mailbox};
 use crate::memory_need::MemoryNeed;
 use crate::partition::{FlushInterval, Partition, PartitionManager, PartitionWriter, WriterSettings};
@@ -27,10 +28,16 @@ pub struct EnvironmentConfig {
     pub cluster: String,
     /// This worker.
     pub node: NodeId,
-    /// This life of it; another one has forgotten everything.
+    /// This life of it; another one has forgotten everything, and a later one has a greater number. The default is the
+    /// time of day in nanoseconds.
     pub incarnation: Incarnation,
     /// Shuffle memory, in bytes.
     pub memory_bytes: usize,
+    /// Of that, what is for floors only, those that there are and those to come: never lent, so a writer or gate that is
+    /// created while others are at work finds its floor at once. [`ShuffleEnvironment::memory_need`] says how much that
+    /// is. With less, who comes late may wait for what was lent, for ever if its holder waits for it. `None`: 12 of
+    /// 100.
+    pub floors_bytes: Option<usize>,
     /// Whether to ask for huge pages.
     pub huge_pages: HugePages,
     /// The size of a buffer while there is enough memory, in bytes: a power of two from 4 KiB to 512 KiB.
@@ -57,13 +64,19 @@ pub struct EnvironmentConfig {
     pub clock: Clock,
 }
 
+impl EnvironmentConfig {
+    /// Of the memory, by default, what is for floors only: two hundred ends of tasks with the default's.
+    pub(crate) const FLOORS_PERCENT: u8 = 12;
+}
+
 impl Default for EnvironmentConfig {
     fn default() -> Self {
         Self {
             cluster: "sluice".into(),
             node: NodeId(0),
-            incarnation: Incarnation(0),
+            incarnation: Clock::life(),
             memory_bytes: 64 << 20,
+            floors_bytes: None,
             // Registering and copying are cheaper with them, and nothing is lost where there are none.
             huge_pages: HugePages::Try,
             // As small as a disk still likes, as large as thousands of channels can afford.
@@ -110,6 +123,7 @@ pub struct ShuffleEnvironment {
     mailbox: Mailbox,
     manager: Arc<PartitionManager>,
     counters: Arc<Counters>,
+    tokens: Arc<JobTokens>,
     address: Address,
     gates: AtomicU64,
     thread: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
@@ -127,11 +141,15 @@ impl ShuffleEnvironment {
             return Err(StartError::BufferBytes { bytes: config.buffer_bytes });
         }
         let arena = Arena::map(ArenaOptions { bytes: config.memory_bytes, huge_pages: config.huge_pages })?;
-        let memory = Memory::new(arena.clone());
+        let unit = MemoryNeed { writers: 1, gates: 0, buffer_bytes: config.buffer_bytes }.unit();
+        let share = config.memory_bytes / 100 * usize::from(EnvironmentConfig::FLOORS_PERCENT);
+        let floors_bytes = config.floors_bytes.unwrap_or(share);
+        let memory = Memory::with_reserve(arena.clone(), unit, floors_bytes / unit.bytes());
         let (mailbox, mail) =
             mailbox().map_err(|source| StartError::System { what: "creating the wake-up of a reactor", source })?;
         let manager = Arc::new(PartitionManager::default());
         let counters = Arc::new(Counters::default());
+        let tokens = Arc::new(JobTokens::default());
         let setup = Setup {
             node: config.node,
             incarnation: config.incarnation,
@@ -143,6 +161,8 @@ impl ShuffleEnvironment {
         let build = {
             let settings = ReactorSettings {
                 node: config.node,
+                incarnation: config.incarnation,
+                tokens: Arc::clone(&tokens),
                 lanes: config.lanes.max(1),
                 partition_deadline: config.partition_deadline,
                 resume_timeout: config.resume_timeout,
@@ -166,7 +186,7 @@ impl ShuffleEnvironment {
             }
         };
         let (gates, thread) = (AtomicU64::new(0), Mutex::new(thread));
-        let environment = Self { config, memory, mailbox, manager, counters, address, gates, thread };
+        let environment = Self { config, memory, mailbox, manager, counters, tokens, address, gates, thread };
         Ok(Worker { environment, reactor })
     }
 
@@ -174,6 +194,13 @@ impl ShuffleEnvironment {
     pub fn location(&self) -> ProducerLocation {
         let (node, incarnation) = (self.config.node, self.config.incarnation);
         ProducerLocation { node, incarnation, address: self.address.clone() }
+    }
+
+    /// From now on this worker serves partitions of the job only to consumers whose workers know its token, and shows
+    /// that it knows it when its own gates ask for some. Before the job's first writer and gate; all workers of the job
+    /// have to be told. Forgotten with [`Self::release_job`].
+    pub fn set_job_token(&self, job: JobId, token: JobToken) {
+        self.tokens.set(job, token);
     }
 
     /// Creates a partition and the writer that fills it. Consumers may read at once.
@@ -288,8 +315,15 @@ impl ShuffleEnvironment {
         found.is_some()
     }
 
-    /// Drops all partitions of a job; says which.
+    /// This life of a worker is gone, as whoever watches the workers knows: channels from it fail now and do not wait for
+    /// `resume_timeout`.
+    pub fn worker_lost(&self, node: NodeId, incarnation: Incarnation) {
+        self.mailbox.send(Command::WorkerLost(node, incarnation));
+    }
+
+    /// Drops all partitions of a job, and its token; says which.
     pub fn release_job(&self, job: JobId) -> Vec<PartitionId> {
+        self.tokens.forget(job);
         let mut partitions = self.manager.of_job(job);
         partitions.retain(|partition| self.release_partition(*partition));
         partitions

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use sluice_memory::BufferMut;
 use sluice_plugin::{
@@ -11,7 +11,7 @@ use sluice_plugin::{
     TransportFactory, Wait,
 };
 use sluice_protocol::wire::Slot;
-use sluice_protocol::{ChannelId, Time};
+use sluice_protocol::{ChannelId, NodeId, Time};
 
 /// Another transport, and somebody at its cables.
 #[derive(Clone)]
@@ -22,7 +22,10 @@ pub(crate) struct Cable {
 
 #[derive(Default)]
 struct Hand {
+    /// How many there were, and which of them was the last of all links, and of one node's.
     cuts: AtomicU64,
+    last: AtomicU64,
+    last_with: Mutex<BTreeMap<NodeId, u64>>,
     unplugged: AtomicBool,
 }
 
@@ -33,7 +36,14 @@ impl Cable {
 
     /// Cuts all links, and loses what is under way on them.
     pub(crate) fn cut(&self) {
-        self.hand.cuts.fetch_add(1, Ordering::SeqCst);
+        let number = self.hand.cuts.fetch_add(1, Ordering::SeqCst) + 1;
+        self.hand.last.store(number, Ordering::SeqCst);
+    }
+
+    /// Cuts the links of one node.
+    pub(crate) fn cut_with(&self, node: NodeId) {
+        let number = self.hand.cuts.fetch_add(1, Ordering::SeqCst) + 1;
+        self.hand.last_with.lock().expect("nobody panics with it").insert(node, number);
     }
 
     /// Whether connects find nobody.
@@ -48,23 +58,28 @@ impl TransportFactory for Cable {
     }
 
     fn build(&self, setup: Setup) -> Result<Box<dyn Transport>, BuildError> {
+        let node = setup.node;
         let inner = self.inner.build(setup)?;
-        Ok(Box::new(Cut { inner, hand: Arc::clone(&self.hand), links: BTreeMap::new(), dead: BTreeSet::new() }))
+        Ok(Box::new(Cut { inner, node, hand: Arc::clone(&self.hand), links: BTreeMap::new(), dead: BTreeSet::new() }))
     }
 }
 
 struct Cut {
     inner: Box<dyn Transport>,
     hand: Arc<Hand>,
-    /// When each link came up, counted in cuts.
-    links: BTreeMap<LinkId, u64>,
+    node: NodeId,
+    /// Who is at the other end of each link, and when it came up, counted in cuts.
+    links: BTreeMap<LinkId, (NodeId, u64)>,
     dead: BTreeSet<LinkId>,
 }
 
 impl Cut {
     fn lose_links(&mut self) {
-        let cuts = self.hand.cuts.load(Ordering::SeqCst);
-        let lost: Vec<_> = self.links.iter().filter(|(_, born)| **born < cuts).map(|(link, _)| *link).collect();
+        let last = self.hand.last.load(Ordering::SeqCst);
+        let last_with = self.hand.last_with.lock().expect("nobody panics with it").clone();
+        let cut = |node| last_with.get(&node).copied().unwrap_or_default().max(last);
+        let is_lost = |(peer, born): &(NodeId, u64)| *born < cut(*peer).max(cut(self.node));
+        let lost: Vec<_> = self.links.iter().filter(|(_, link)| is_lost(link)).map(|(link, _)| *link).collect();
         for link in lost {
             self.links.remove(&link);
             self.dead.insert(link);
@@ -122,8 +137,8 @@ impl Transport for Cut {
         self.inner.poll(now, &mut told);
         for event in told {
             match &event {
-                TransportEvent::Accepted { link, .. } | TransportEvent::Connected { link, .. } => {
-                    self.links.insert(*link, self.hand.cuts.load(Ordering::SeqCst));
+                TransportEvent::Accepted { link, peer } | TransportEvent::Connected { link, peer } => {
+                    self.links.insert(*link, (peer.node, self.hand.cuts.load(Ordering::SeqCst)));
                 }
                 TransportEvent::Received { link, .. } | TransportEvent::Writable { link } if self.is_dead(*link) => {
                     continue;

@@ -16,6 +16,7 @@ mod resuming;
 mod shapes;
 mod stage;
 mod stopping;
+mod tokens;
 mod writing;
 
 /// What the workers of a stage are linked by.

@@ -143,3 +143,49 @@ fn a_worker_does_not_start_with_sizes_that_no_worker_can_have() {
         assert!(started.is_err(), "number {index} was started");
     }
 }
+
+/// The gate had its floor only. Of a small segment it granted 20 bytes and set the rest aside; then it gathered memory
+/// for a block as large as the floor, the rest included, and waited for ever: the rest kept its segment from being free.
+/// (Found by the simulator.)
+#[test]
+fn a_block_as_large_as_the_gates_floor_gets_through_after_a_small_one() {
+    let sizes = [4 << 20, 32 << 10];
+    let mut stage = Stage::each(2, |node| EnvironmentConfig { memory_bytes: sizes[node as usize], ..config() });
+    let mut writer = stage.writer(0, 1, 2);
+    let mut gate = stage.gate(1, &[(0, 1, 0), (0, 1, 1)]);
+    for round in 0..3 {
+        stage.write(&mut writer, 0, b"a few bytes");
+        stage.flush(&mut writer);
+        assert_eq!(stage.seen(&mut gate), [record(0, "a few bytes")], "round {round}");
+        let large = vec![round; (32 << 10) - 4];
+        stage.write(&mut writer, 1, &large);
+        stage.flush(&mut writer);
+        assert_eq!(stage.seen(&mut gate), [Seen::Record(1, large)], "round {round}");
+    }
+    stage.finish(writer);
+    assert_eq!(stage.seen(&mut gate), [Seen::End(0), Seen::End(1)]);
+}
+
+/// Each worker's writer came first, filled the memory, and waited for the other's gate; whose floor was lent to the writer
+/// beside it. (Found by the simulator.)
+#[test]
+fn gates_that_come_after_writers_have_taken_all_memory_find_theirs() {
+    let need = 2 * (32 << 10);
+    let config = EnvironmentConfig { memory_bytes: need, floors_bytes: Some(need), ..config() };
+    let mut stage = Stage::with(2, &config);
+    let mut writers = [stage.writer(0, 1, 1), stage.writer(1, 2, 1)];
+    for writer in &mut writers {
+        while stage.try_write(writer, 0, &[1; 1000]).is_some() {}
+    }
+    let mut gates = [stage.gate(0, &[(1, 2, 0)]), stage.gate(1, &[(0, 1, 0)])];
+    let mut read = [0, 0];
+    while stage.until(|context| writers[0].poll_flush(context)).is_none()
+        || stage.until(|context| writers[1].poll_flush(context)).is_none()
+    {
+        let before = read;
+        for (gate, read) in gates.iter_mut().zip(&mut read) {
+            *read += stage.seen(gate).len();
+        }
+        assert_ne!(before, read, "both wait for ever");
+    }
+}

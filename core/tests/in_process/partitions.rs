@@ -174,3 +174,19 @@ fn another_node_at_the_address_is_not_believed() {
     let mut gate = stage.worker(1).create_gate("a test", 1, &[(0, location)]).expect("there is memory");
     assert_eq!(code(&stage.failure(&mut gate)), ReasonCode::WorkerLost);
 }
+
+/// Between two turns of the reactor a partition appeared and was released again: its consumer, which had waited for it,
+/// was taken out of the list and told nothing. (Found by the simulator.)
+#[test]
+fn who_waits_for_a_partition_that_comes_and_goes_at_once_is_told() {
+    for place in PLACES {
+        let mut stage = Stage::new(2);
+        let mut gate = stage.gate(place, &[(0, 1, 0)]);
+        stage.settle();
+        drop(stage.writer(0, 1, 1));
+        stage.worker(0).release_partition(partition(1));
+        stage.settle();
+        let error = stage.failure(&mut gate).to_string();
+        assert!(error.contains("released") || error.contains("failed"), "{error}");
+    }
+}

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use sluice_core::{Delivery, EnvironmentConfig, Event, PendingRecord, ReadError, ReasonCode, RecordReader};
+use sluice_core::{
+    Delivery, EnvironmentConfig, Event, Incarnation, NodeId, PendingRecord, ReadError, ReasonCode, RecordReader,
+};
 
 use crate::cable::Cable;
 use crate::stage::{Seen, Stage, config, partition, record};
@@ -72,7 +74,9 @@ fn channels_fail_with_peer_address_and_cause_when_no_link_comes_back_in_time() {
     for part in ["node 0", &address.0, "closed the connection", "nobody is at", "session.resume_timeout", "10s"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
-    assert!(stage.until(|context| writer.poll_finish(context)).expect("nobody is left to wait for").is_err());
+    let told = stage.until(|context| writer.poll_finish(context)).expect("nobody is left to wait for");
+    let told = told.expect_err("its consumer is lost").to_string();
+    assert!(told.contains("the link to node 1 was lost") && told.contains("session.resume_timeout"), "{told}");
     drop((gate, writer));
     stage.assert_all_memory_is_back();
 }
@@ -107,6 +111,127 @@ fn a_new_life_of_a_peer_ends_what_the_old_one_had_at_once() {
     let (code, text) = channel_error(stage.failure(&mut gate));
     assert_eq!(code, ReasonCode::WorkerLost);
     assert!(text.contains("node 1 has started anew"), "{text}");
+}
+
+/// The other side has lost patience first: what it had begun to serve is lost, what it had not begins anew.
+#[test]
+fn a_session_that_the_peer_has_forgotten_ends_and_untouched_channels_begin_anew() {
+    let cable = Cable::new(crate::transport());
+    let patience = [Duration::from_secs(1), PATIENCE];
+    let config = |node: u64| EnvironmentConfig { resume_timeout: patience[node as usize], ..config() };
+    let mut stage = Stage::over(Arc::new(cable.clone()), 2, config);
+    let mut writer = stage.writer(0, 1, 1);
+    let mut touched = stage.gate(1, &[(0, 1, 0)]);
+    let mut untouched = stage.gate(1, &[(0, 2, 0)]);
+    stage.write(&mut writer, 0, b"before");
+    stage.flush(&mut writer);
+    assert_eq!(stage.seen(&mut touched), [record(0, "before")]);
+    cable.unplug(true);
+    cable.cut();
+    stage.settle();
+    stage.pass(Duration::from_secs(2));
+    assert!(stage.is_waiting(&mut touched));
+    cable.unplug(false);
+    stage.pass(Duration::from_secs(2));
+    let (code, text) = channel_error(stage.failure(&mut touched));
+    assert_eq!(code, ReasonCode::UnknownSession);
+    assert!(text.contains("node 0 does not know"), "{text}");
+    let other = stage.writer(0, 2, 1);
+    stage.finish(other);
+    assert_eq!(stage.seen(&mut untouched), [Seen::End(0)]);
+    drop((touched, untouched, writer));
+    stage.assert_all_memory_is_back();
+}
+
+#[test]
+fn sessions_whose_links_are_whole_are_not_touched() {
+    let cable = Cable::new(crate::transport());
+    let mut stage = Stage::over(Arc::new(cable.clone()), 3, |_| patient());
+    let (mut lost, mut whole) = (stage.writer(0, 1, 1), stage.writer(2, 2, 1));
+    let mut gate = stage.gate(1, &[(0, 1, 0), (2, 2, 0)]);
+    for writer in [&mut lost, &mut whole] {
+        stage.write(writer, 0, b"before");
+        stage.flush(writer);
+    }
+    assert_eq!(stage.seen(&mut gate).len(), 2);
+    cable.unplug(true);
+    cable.cut_with(NodeId(0));
+    stage.settle();
+    stage.write(&mut whole, 0, b"meanwhile");
+    stage.finish(whole);
+    assert_eq!(stage.seen(&mut gate), [record(1, "meanwhile"), Seen::End(1)]);
+    assert_eq!(stage.worker(2).traffic().links_lost, 0);
+    assert_eq!(stage.worker(1).traffic().links_lost, 1);
+    cable.unplug(false);
+    stage.pass(Duration::from_secs(1));
+    stage.finish(lost);
+    assert_eq!(stage.seen(&mut gate), [Seen::End(0)]);
+}
+
+#[test]
+fn who_knows_that_a_worker_is_gone_ends_the_wait() {
+    let (mut stage, cable) = stage(3, &patient());
+    let mut writers = [stage.writer(0, 1, 1), stage.writer(2, 2, 1)];
+    let mut gates = [stage.gate(1, &[(0, 1, 0)]), stage.gate(1, &[(2, 2, 0)])];
+    for writer in &mut writers {
+        stage.write(writer, 0, b"before");
+        stage.flush(writer);
+    }
+    cable.unplug(true);
+    cable.cut_with(NodeId(0));
+    let gone = stage.worker(0).location();
+    stage.worker(1).worker_lost(gone.node, Incarnation(gone.incarnation.0 + 1));
+    stage.settle();
+    gates.iter_mut().for_each(|gate| assert_eq!(stage.seen(gate), [record(0, "before")]));
+    stage.worker(1).worker_lost(gone.node, gone.incarnation);
+    stage.settle();
+    let (code, text) = channel_error(stage.failure(&mut gates[0]));
+    assert_eq!(code, ReasonCode::WorkerLost);
+    assert!(text.contains("node 0 is reported lost"), "{text}");
+    assert!(stage.is_waiting(&mut gates[1]));
+}
+
+/// However often: each link was good for something, if only to hear that the peer is alive.
+#[test]
+fn a_session_with_nothing_to_say_outlives_any_number_of_links() {
+    let (mut stage, cable) = stage(2, &patient());
+    let writer = stage.writer(0, 1, 1);
+    let mut gate = stage.gate(1, &[(0, 1, 0)]);
+    stage.settle();
+    for _ in 0..20 {
+        cable.cut();
+        stage.settle();
+        stage.pass(PATIENCE / 4);
+    }
+    stage.finish(writer);
+    assert_eq!(stage.seen(&mut gate), [Seen::End(0)]);
+    assert_eq!(stage.worker(1).traffic().links_resumed, 20);
+}
+
+/// Each has begun a session of its own with the other, and each reads from the other.
+#[test]
+fn two_workers_that_connected_to_each_other_at_once_resume() {
+    let (mut stage, cable) = stage(2, &patient());
+    let mut writers = [stage.writer(0, 1, 1), stage.writer(1, 2, 1)];
+    let mut gates = [stage.gate(0, &[(1, 2, 0)]), stage.gate(1, &[(0, 1, 0)])];
+    for cut in 0..6 {
+        for writer in &mut writers {
+            let mut record = PendingRecord::new(b"again");
+            let noop = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(writer.poll_write(noop, 0, &mut record).is_ready());
+            assert!(writer.poll_flush(noop).is_ready());
+        }
+        (0..cut).for_each(|_| stage.turn());
+        cable.cut();
+        stage.pass(Duration::from_millis(10));
+    }
+    stage.pass(Duration::from_secs(2));
+    writers.into_iter().for_each(|writer| stage.finish(writer));
+    for gate in &mut gates {
+        let mut seen = stage.seen(gate);
+        assert_eq!(seen.pop(), Some(Seen::End(0)));
+        assert_eq!(seen, vec![record(0, "again"); 6]);
+    }
 }
 
 /// Its request, its grants, its end: whatever is lost is said again.
@@ -181,6 +306,8 @@ fn whatever_is_cut_everything_arrives_once_and_in_order() {
             (0..draw.below(3)).for_each(|_| stage.turn());
             if draw.below(5) == 0 {
                 cable.cut();
+                stage.turn();
+                stage.pass(Duration::from_millis(draw.below(60)));
             }
         }
         let finished = poll(&mut stage, &mut gate, (&mut readers, &mut read), |context| writer.poll_finish(context));
@@ -188,7 +315,7 @@ fn whatever_is_cut_everything_arrives_once_and_in_order() {
         drop(writer);
         while read.iter().any(|told| !matches!(told.last(), Some(Told::End))) {
             let before: usize = read.iter().map(Vec::len).sum();
-            stage.pass(Duration::from_millis(100));
+            stage.pass(Duration::from_secs(1));
             drain(&mut stage, &mut gate, (&mut readers, &mut read));
             assert!(before < read.iter().map(Vec::len).sum(), "seed {seed}: nothing more comes");
         }

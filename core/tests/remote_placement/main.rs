@@ -28,6 +28,8 @@ mod shapes;
 mod stage;
 #[path = "../in_process/stopping.rs"]
 mod stopping;
+#[path = "../in_process/tokens.rs"]
+mod tokens;
 #[path = "../in_process/writing.rs"]
 mod writing;
 

@@ -1,5 +1,7 @@
 //! How a link ends: with everything that was accepted, and with nothing kept.
 
+use std::time::Duration;
+
 use sluice_protocol::ChannelId;
 
 use super::landing::exchange;
@@ -84,6 +86,7 @@ pub fn a_dropped_transport_is_noticed_by_its_peers(factory: &dyn TransportFactor
     stage.drop_transport(0);
     for end in [first, second] {
         assert!(matches!(stage.closed(end), CloseCause::PeerClosed));
+        stage.settle(end.worker);
         assert_eq!(stage.in_use_bytes(end.worker), 0);
     }
     stage.send(beside, Parcel::new().event(b"we two are left").seal(1));
@@ -124,7 +127,7 @@ pub fn the_end_of_one_link_does_not_disturb_another(factory: &dyn TransportFacto
     stage.end();
 }
 
-/// What is posted, at both ends, is back in its pool when `Closed` is told.
+/// What is posted, at both ends, is back in its pool when `Closed` is told and the transport was polled once more.
 pub fn a_lost_link_returns_all_its_memory(factory: &dyn TransportFactory) {
     let (mut stage, near, far) = Stage::pair(factory);
     for (from, to) in [(near, far), (far, near)] {
@@ -140,7 +143,32 @@ pub fn a_lost_link_returns_all_its_memory(factory: &dyn TransportFactory) {
     stage.transport(far.worker).close(far.link);
     assert!(matches!(stage.closed(far), CloseCause::Local));
     assert!(matches!(stage.closed(near), CloseCause::PeerClosed));
+    [near, far].map(|end| stage.settle(end.worker));
     assert_eq!([near, far].map(|end| stage.in_use_bytes(end.worker)), [0, 0]);
+    stage.end();
+}
+
+/// A message and the end of its link may come with the same poll. Its small payloads stand in its head and are packed
+/// into memory that was posted.
+pub fn what_is_posted_outlives_the_link_until_the_next_poll(factory: &dyn TransportFactory) {
+    let (mut stage, near, far) = Stage::pair(factory);
+    if stage.placement() != PayloadPlacement::Stream {
+        return stage.end();
+    }
+    let mut intake = Intake::new(&stage, far, 1);
+    intake.post(&mut stage, 4096);
+    stage.send(near, Parcel::new().inline(ChannelId(1), &[7; 100]).seal(1));
+    stage.transport(near.worker).close(near.link);
+    for _ in 0..10 {
+        stage.step_without(far.worker, Duration::from_millis(5));
+    }
+    let (head, _) = stage.received(far);
+    assert_eq!(head.prefix().message, 1);
+    let memory = stage.transport(far.worker).withdraw_receives(far.link, ChannelId(1), 100, 0);
+    assert_eq!(memory.iter().map(|piece| piece.len()).sum::<usize>(), 100);
+    drop(memory);
+    assert!(matches!(stage.closed(far), CloseCause::PeerClosed));
+    assert!(matches!(stage.closed(near), CloseCause::Local));
     stage.end();
 }
 

@@ -213,6 +213,8 @@ impl Stage {
                 self.workers[worker].links.remove(0);
             }
         }
+        let present = (0..self.workers.len()).filter(|worker| self.workers[*worker].transport.is_some());
+        present.collect::<Vec<_>>().into_iter().for_each(|worker| self.settle(worker));
         for worker in &mut self.workers {
             let untaken: Vec<_> = worker.events.drain(..).collect();
             assert!(untaken.is_empty(), "something happened that nothing had caused: {untaken:?}");
@@ -241,6 +243,11 @@ impl Stage {
     /// whether there were any. The others are left alone: a transport that forgets to wake is not polled by luck.
     pub(crate) fn step(&mut self, bound: Duration) -> bool {
         self.step_but_for(|_| false, bound)
+    }
+
+    /// As `step`, with one worker that sleeps on.
+    pub(crate) fn step_without(&mut self, worker: usize, bound: Duration) {
+        self.step_but_for(|index| index == worker, bound);
     }
 
     fn step_but_for(&mut self, left_alone: impl Fn(usize) -> bool, bound: Duration) -> bool {

@@ -43,6 +43,8 @@ pub(crate) struct Endpoint<L> {
     links: HashMap<LinkId, Link>,
     /// What this side has brought about itself; told by the next poll.
     events: Vec<TransportEvent>,
+    /// Links that the last poll has told the end of.
+    departed: Vec<LinkId>,
     /// Kept for its capacity.
     taken: Taken,
 }
@@ -55,7 +57,15 @@ struct Link {
 impl<L: Landing> Endpoint<L> {
     pub(crate) fn new(hub: Hub, setup: Setup, landing: L) -> Self {
         let inbox = hub.join(setup, landing.capabilities().inline_bytes_max);
-        Self { hub, inbox, landing, links: HashMap::new(), events: Vec::new(), taken: Taken::default() }
+        Self {
+            hub,
+            inbox,
+            landing,
+            links: HashMap::new(),
+            events: Vec::new(),
+            departed: Vec::new(),
+            taken: Taken::default(),
+        }
     }
 
     fn link_to(&mut self, link: LinkId, connect: &Connect) -> Result<TransportEvent, CloseCause> {
@@ -122,7 +132,7 @@ impl<L: Landing> Endpoint<L> {
                 // Both sides may have closed at once; then this one has been told already.
                 if self.links.remove(&link).is_some() {
                     self.inbox.close_link(link);
-                    self.landing.close(link);
+                    self.departed.push(link);
                     events.push(TransportEvent::Closed { link, cause });
                 }
             }
@@ -132,7 +142,7 @@ impl<L: Landing> Endpoint<L> {
 
 impl<L: Landing> Device for Endpoint<L> {
     fn prepare_to_wait(&mut self) -> io::Result<Wait<'_>> {
-        let ready = !self.events.is_empty() || self.inbox.has_any(self.hub.is_held());
+        let ready = !self.events.is_empty() || !self.departed.is_empty() || self.inbox.has_any(self.hub.is_held());
         Ok(if ready { Wait::Ready } else { Wait::Waker })
     }
 }
@@ -177,6 +187,9 @@ impl<L: Landing> Transport for Endpoint<L> {
     }
 
     fn poll(&mut self, _now: Time, events: &mut Vec<TransportEvent>) {
+        for link in self.departed.drain(..) {
+            self.landing.close(link);
+        }
         // First: what comes from the peer of a new link comes behind `Connected`.
         events.append(&mut self.events);
         let mut taken = std::mem::take(&mut self.taken);

@@ -114,7 +114,8 @@ pub enum SessionEvent<'a> {
     },
     /// The peer will not touch the channel's memory any more. It is closed.
     Cancelled(ChannelId),
-    /// Credit came back: take its memory from the transport.
+    /// Credit came back: take its memory from the transport. What the producer had announced counts no more; if it still
+    /// has something, it says so again.
     Returned {
         /// The channel.
         channel: ChannelId,

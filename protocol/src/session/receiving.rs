@@ -98,6 +98,12 @@ impl Receiving {
         self.say_reclaim = true;
     }
 
+    pub(super) fn may_keep(&mut self, keep: u32) {
+        self.keep = keep;
+        // Slots do not say it.
+        self.say_grant = true;
+    }
+
     pub(super) fn keep(&self) -> u32 {
         self.keep
     }

@@ -179,6 +179,11 @@ impl Sending {
         }
     }
 
+    /// What the peer was told counts no more.
+    pub(super) fn forget_announced(&mut self) {
+        self.announced = Backlog::default();
+    }
+
     /// Notes what to announce; false if the peer knows it already.
     pub(super) fn announce(&mut self, backlog: Backlog) -> bool {
         if self.announced == backlog {

@@ -353,6 +353,10 @@ impl Session {
         let backlog =
             Backlog { bytes: behind.bytes.saturating_add(next), blocks: behind.blocks.saturating_add(1), next };
         sending.return_credit(sending.keep);
+        if sending.say_return {
+            // The consumer takes what is returned for the end of what it knew.
+            sending.forget_announced();
+        }
         if sending.announce(backlog) || sending.say_return {
             self.note_sender(channel);
         }

@@ -604,6 +604,8 @@ impl World {
             SessionEvent::Returned { channel, bytes, slots } => {
                 let channel = find(channel);
                 self.consumers[channel].returned += bytes;
+                // What the producer had announced counts no more.
+                self.consumers[channel].want = 0;
                 self.memory += bytes as u32;
                 for _ in 0..slots {
                     let slot = self.consumers[channel].next_slot();
