@@ -1,6 +1,6 @@
 //! The command line, checked: what one run shuffles, and how. Plain data, so that worker processes
 //! can be told, and the report repeats it.
-use std::{ops::Range, path::PathBuf};
+use std::{net::SocketAddr, ops::Range, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Scenario {
     pub config: serde_json::Value,
     /// The records.
     pub input: InputSpec,
+    /// Who says where workers are to be looked for, if something stands between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<SocketAddr>,
     /// Where each consumer's records are written, if they are.
     pub output: Option<PathBuf>,
     /// How often is shuffled, by turns with the ceilings.
@@ -159,6 +162,7 @@ mod tests {
             settings: Settings::default(),
             config: serde_json::Value::Null,
             input: InputSpec::Lineitem { scale_factor: 1.0 },
+            relay: None,
             output: None,
             pairs: 1,
             no_ceiling: true,

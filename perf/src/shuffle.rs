@@ -12,6 +12,7 @@ mod executor;
 mod launch;
 mod output;
 mod produce;
+mod relay;
 mod run;
 mod transport;
 mod verify;

@@ -1,5 +1,5 @@
 //! The options of `shuffle`.
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use sluice_core::{Config, ConfigError};
@@ -63,6 +63,10 @@ pub struct ShuffleArgs {
     /// Connections for each pair of workers [default: 1]
     #[arg(long, value_name = "N", help_heading = "Engine")]
     pub lanes: Option<u32>,
+
+    /// Told the address of each worker, says where the others are to look for it: for tests with a line that fails
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub relay: Option<SocketAddr>,
 
     /// Write each consumer's records, a line each, to part-00000, part-00001 … in this folder
     #[arg(long, value_name = "DIR", help_heading = "Output")]
@@ -131,6 +135,7 @@ impl ShuffleArgs {
             settings,
             config: Self::every_key(&config)?,
             input: self.input.spec()?,
+            relay: self.relay,
             output: self.output.clone(),
             pairs: self.pairs,
             no_ceiling: self.no_ceiling,

@@ -92,6 +92,8 @@ pub struct Outcome {
     pub verified: bool,
     /// What producers waited for.
     pub stalls: Stalls,
+    /// What became of connections.
+    pub links: Links,
 }
 
 /// Time that all producers together waited.
@@ -101,6 +103,15 @@ pub struct Stalls {
     pub credit_seconds: f64,
     /// For a free buffer of their own worker.
     pub buffer_seconds: f64,
+}
+
+/// Ends of links, over all workers: each link has two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// Lost, while what they carried went on.
+    pub lost: u64,
+    /// Those that took the place of lost ones.
+    pub resumed: u64,
 }
 
 /// What was measured beside the shuffle.
@@ -128,6 +139,7 @@ impl Outcome {
             peak_memory_bytes: 0,
             verified: false,
             stalls: Stalls::default(),
+            links: Links::default(),
         }
     }
 }

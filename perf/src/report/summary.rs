@@ -1,7 +1,7 @@
 //! The report as a person reads it at the end of a run.
 use std::fmt;
 
-use super::{Report, Spread, Stalls};
+use super::{Links, Report, Spread, Stalls};
 use crate::{
     ceiling::Rate,
     units::{gigabytes_per_second, grouped, mebibytes},
@@ -23,6 +23,10 @@ impl fmt::Display for Report {
             "waited",
             format!("{credit_seconds:.2} s for credit, {buffer_seconds:.2} s for buffers, in all producers"),
         )?;
+        let Links { lost, resumed } = result.links;
+        if lost > 0 {
+            line(out, "links", format!("{lost} ends lost, {resumed} resumed"))?;
+        }
         let engine = self.host.engine.as_deref().unwrap_or("no engine");
         line(out, "machine", format!("Linux {}, {} cores, {engine}", self.host.kernel, self.host.cores))?;
         line(out, "verified", if result.verified { "yes: every record, in its order" } else { "NO" })
@@ -97,6 +101,13 @@ machine   Linux 6.1.0 x86_64, 2 cores, io_uring
 verified  yes: every record, in its order
 ";
         assert_eq!(report(Some(ceiling())).to_string(), expected);
+    }
+
+    #[test]
+    fn lost_links_are_said_where_there_are_any() {
+        let mut report = report(None);
+        report.result.links = Links { lost: 5, resumed: 4 };
+        assert!(report.to_string().contains("\nlinks     5 ends lost, 4 resumed\n"), "{report}");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(super) struct Done {
     pub(super) peak_memory_bytes: u64,
     pub(super) credit_seconds: f64,
     pub(super) buffer_seconds: f64,
+    pub(super) links_lost: u64,
+    pub(super) links_resumed: u64,
     pub(super) sent_digests: u64,
     pub(super) received_digests: u64,
 }

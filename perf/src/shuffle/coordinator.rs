@@ -8,14 +8,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::control::{Answer, Done, Location, Order, hear, hear_digests, tell};
 use super::launch::{Worker, launch};
+use super::relay::redirect;
 use super::run::ShuffleError;
 use super::verify::verify;
 use crate::digest::Digest;
-use crate::report::{Outcome, Stalls};
+use crate::report::{Links, Outcome, Stalls};
 use crate::scenario::{Scenario, Transport};
 
 /// How long after a complaint a worker that is gone is waited for: its pipe closes at once.
 const BLAME_WAIT: Duration = Duration::from_millis(200);
+/// A worker that shuffles says ten times a second how far it is: one that has not for so long stands still.
+const STANDS_STILL_AFTER: Duration = Duration::from_secs(1);
 
 /// What the workers of a run say, one after the other.
 enum Heard {
@@ -37,7 +40,10 @@ pub(super) fn shuffle(scenario: &Scenario) -> Result<(Outcome, String), ShuffleE
         // A worker that is gone already says why, or its end does.
         let _ = tell(&mut worker.orders, &order);
     }
-    let (locations, engine, bytes) = all_ready(&mut workers, &heard)?;
+    let (mut locations, engine, bytes) = all_ready(&mut workers, &heard)?;
+    if let Some(relay) = scenario.relay {
+        redirect(relay, &mut locations).map_err(|error| ShuffleError::Relay(relay, error))?;
+    }
     for worker in &mut workers {
         let _ = tell(&mut worker.orders, &Order::Go { workers: locations.clone() });
     }
@@ -121,23 +127,36 @@ fn blame(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, number: usize
     complaint
 }
 
+/// What there is to say of a worker that was last heard so long ago.
+fn stands_still(number: usize, worker: &Worker, silence: Duration) -> String {
+    if silence < STANDS_STILL_AFTER {
+        return String::new();
+    }
+    let process = worker.process_id().map_or_else(String::new, |id| format!(" (process {id})"));
+    format!("; worker {number}{process} has not been heard for {:.1} s", silence.as_secs_f64())
+}
+
 type WorkerResult = (Done, Vec<Digest>, Vec<Digest>);
 type Results = Vec<WorkerResult>;
 
 fn all_done(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, bytes: u64) -> Result<Results, ShuffleError> {
     let mut results: Vec<Option<WorkerResult>> = workers.iter().map(|_| None).collect();
-    let mut read_by = vec![0; workers.len()];
+    let (mut read_by, mut heard_at) = (vec![0; workers.len()], vec![Instant::now(); workers.len()]);
     let bar = progress(bytes);
     while results.iter().any(Option::is_none) {
         let (number, said) = heard.recv().expect("every listener says when its worker is gone");
+        heard_at[number] = Instant::now();
         match said {
             Heard::Answer(Answer::Progress { read, .. }) => {
                 read_by[number] = read;
                 bar.set_position(read_by.iter().sum());
             }
             Heard::Done(done, sent, received) => results[number] = Some((done, sent, received)),
-            Heard::Answer(Answer::Failed { error }) => {
+            Heard::Answer(Answer::Failed { mut error }) => {
                 bar.finish_and_clear();
+                for (other, at) in heard_at.iter().enumerate().filter(|(other, _)| results[*other].is_none()) {
+                    error += &stands_still(other, &workers[other], at.elapsed());
+                }
                 return Err(blame(workers, heard, number, error));
             }
             Heard::Gone(error) => {
@@ -161,7 +180,7 @@ fn judge(scenario: &Scenario, results: Results) -> Result<Outcome, ShuffleError>
     let (mut sent, mut received) = (Vec::new(), Vec::new());
     let started = results.iter().map(|(done, ..)| done.started).min().unwrap_or(0);
     let ended = results.iter().map(|(done, ..)| done.ended).max().unwrap_or(0);
-    let (mut cpu, mut peak, mut stalls) = (0.0f64, 0u64, Stalls::default());
+    let (mut cpu, mut peak, mut stalls, mut links) = (0.0f64, 0u64, Stalls::default(), Links::default());
     for (done, its_sent, its_received) in results {
         sent.extend(its_sent.chunks(scenario.consumers() as usize).map(<[Digest]>::to_vec));
         received.extend(its_received.chunks(scenario.producers() as usize).map(<[Digest]>::to_vec));
@@ -178,11 +197,14 @@ fn judge(scenario: &Scenario, results: Results) -> Result<Outcome, ShuffleError>
         }
         stalls.credit_seconds += done.credit_seconds;
         stalls.buffer_seconds += done.buffer_seconds;
+        links.lost += done.links_lost;
+        links.resumed += done.links_resumed;
     }
     let totals = verify(&sent, &received)?;
     let mut outcome = Outcome::new(totals.records, totals.bytes, (ended - started) as f64 / 1e9, cpu);
     outcome.peak_memory_bytes = peak;
     outcome.stalls = stalls;
+    outcome.links = links;
     outcome.verified = true;
     Ok(outcome)
 }

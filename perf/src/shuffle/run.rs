@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sluice_core::{ConfigError, MemoryNeed};
@@ -37,6 +38,9 @@ pub enum ShuffleError {
     /// Workers could not be started.
     #[error("cannot start the workers")]
     Launch(#[source] io::Error),
+    /// What stands between the workers says nothing.
+    #[error("the relay at {0} does not say where the workers are to be looked for")]
+    Relay(SocketAddr, #[source] io::Error),
     /// A worker failed.
     #[error("worker {worker}{}: {error}", process.map_or_else(String::new, |id| format!(" (process {id})")))]
     Worker {

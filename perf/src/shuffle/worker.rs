@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -11,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rustix::time::{ClockId, clock_gettime};
 use sluice_core::{
     Address, Config, EnvironmentConfig, Incarnation, JobId, JobSpec, NodeId, PartitionId, PartitionSpec,
-    ProducerLocation, Reactor, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster,
+    ProducerLocation, Reactor, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster, Traffic,
 };
 use sluice_plugin::InProcess;
 
@@ -116,10 +115,9 @@ fn prepare(worker: u32, scenario: &Scenario, hub: Option<&InProcess>) -> Result<
 }
 
 fn environment_config(worker: u32, config: &Config) -> EnvironmentConfig {
-    // Another run on this machine is another incarnation.
+    // Another run on this machine is another, later incarnation.
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let incarnation = since.as_nanos() as u64 ^ u64::from(process::id()).rotate_left(48);
-    config.environment(NodeId(worker.into()), Incarnation(incarnation))
+    config.environment(NodeId(worker.into()), Incarnation(since.as_nanos() as u64))
 }
 
 /// Payload so far, in bytes.
@@ -212,7 +210,8 @@ where
                     let _ = say(&Answer::Failed { error });
                 } else if left == 0 {
                     through.0.store(true, Ordering::Release);
-                    let done = tally.done(started, monotone_nanos(), (host::cpu_time() - cpu).as_secs_f64());
+                    let cpu_seconds = (host::cpu_time() - cpu).as_secs_f64();
+                    let done = tally.done(started, monotone_nanos(), cpu_seconds, environment.traffic());
                     let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
                     let _ = tell(&mut *answers, &Answer::Done(Box::new(done)));
                     let _ = tell_digests(&mut *answers, &tally.sent);
@@ -328,7 +327,7 @@ impl Tally {
         Ok(())
     }
 
-    fn done(&self, started: u64, ended: u64, cpu_seconds: f64) -> Done {
+    fn done(&self, started: u64, ended: u64, cpu_seconds: f64, traffic: Traffic) -> Done {
         Done {
             started,
             ended,
@@ -336,6 +335,8 @@ impl Tally {
             peak_memory_bytes: host::peak_memory_bytes().unwrap_or(0),
             credit_seconds: self.credit.as_secs_f64(),
             buffer_seconds: self.buffer.as_secs_f64(),
+            links_lost: traffic.links_lost,
+            links_resumed: traffic.links_resumed,
             sent_digests: self.sent.len() as u64,
             received_digests: self.received.len() as u64,
         }

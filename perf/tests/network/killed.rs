@@ -126,7 +126,10 @@ fn a_consumer_that_is_killed_is_noticed_by_its_producer() {
                     break error;
                 }
             };
-            assert_eq!(error, WriteError::Abandoned { partition: partition(1) });
+            assert!(
+                matches!(&error, WriteError::Abandoned { last, .. } if last.contains("the link to node")),
+                "{error}"
+            );
         });
         drop(writer);
         worker.stop();

@@ -6,4 +6,5 @@ mod credit;
 mod hostile;
 mod killed;
 mod stage;
+mod trust;
 mod unreachable;

@@ -1,6 +1,7 @@
 //! Workers on TCP, each with its reactor on a thread of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_core::{
     ChannelLocation, Delivery, EnvironmentConfig, HugePages, Incarnation, InputGate, JobId, NodeId, PartitionId,
@@ -22,7 +23,13 @@ pub(crate) fn engines() -> Vec<Engine> {
 
 /// Little memory, and all other defaults.
 pub(crate) fn config() -> EnvironmentConfig {
-    EnvironmentConfig { memory_bytes: 4 << 20, huge_pages: HugePages::Never, ..EnvironmentConfig::default() }
+    EnvironmentConfig {
+        memory_bytes: 4 << 20,
+        huge_pages: HugePages::Never,
+        // Who tests that links come back says so.
+        resume_timeout: Duration::ZERO,
+        ..EnvironmentConfig::default()
+    }
 }
 
 pub(crate) fn try_start(
@@ -30,7 +37,15 @@ pub(crate) fn try_start(
     engine: Engine,
     config: &EnvironmentConfig,
 ) -> Result<ShuffleEnvironment, StartError> {
-    let transport = Arc::new(Tcp::new(TcpConfig { engine, ..TcpConfig::default() }));
+    try_start_with(node, TcpConfig { engine, ..TcpConfig::default() }, config)
+}
+
+pub(crate) fn try_start_with(
+    node: u64,
+    transport: TcpConfig,
+    config: &EnvironmentConfig,
+) -> Result<ShuffleEnvironment, StartError> {
+    let transport = Arc::new(Tcp::new(transport));
     let config = EnvironmentConfig { node: NodeId(node), incarnation: Incarnation(node + 100), ..config.clone() };
     Ok(ShuffleEnvironment::start(config, transport, ReactorDrive::OwnThread)?.environment)
 }
