@@ -15,7 +15,7 @@ const fn rule(name: &'static str, may: &'static [&'static str], tests_may: &'sta
 
 /// ARCHITECTURE.md draws the same. The engine and the plug-ins are strangers to each other, in their tests as well:
 /// `core` is tested with the reference transports of `plugin`, and a plug-in with the conformance suite.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     rule("sluice-memory", &[], &[]),
     rule("sluice-protocol", &[], &[]),
     rule("sluice-plugin", &["sluice-memory", "sluice-protocol"], &[]),
@@ -40,6 +40,8 @@ const RULES: [Rule; 9] = [
         ],
         &[],
     ),
+    // With the seam's conformance suite for its network.
+    rule("sluice-sim", &["sluice-core", "sluice-plugin", "sluice-memory", "sluice-protocol"], &[]),
     // Compiles the README's example.
     rule("sluice-tidy", &[], &["sluice-core", "sluice-plugin", "sluice-transport-tcp"]),
 ];

@@ -1,0 +1,70 @@
+//! What a run does, drawn from its seed: the cluster, the workload, and what goes wrong.
+
+mod cluster;
+mod faults;
+mod script;
+mod workload;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use cluster::{ClusterPlan, WorkerPlan};
+pub use faults::{Fault, Incident};
+pub use script::{Expected, Piece, Script, Step, Target, expected_of, pool};
+pub use workload::{ConsumerPlan, Ending, JobPlan, Pace, ProducerPlan};
+
+use crate::seed::{Purpose, Seed};
+
+/// A whole run, before it runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it comes from.
+    pub seed: Seed,
+    /// Workers and network.
+    pub cluster: ClusterPlan,
+    /// What they do.
+    pub jobs: Vec<JobPlan>,
+    /// What happens to them, in the order of time as far as it has one.
+    pub incidents: Vec<Incident>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: Seed) -> Self {
+        let mut cluster = ClusterPlan::draw(&mut seed.stream(Purpose::Cluster));
+        let jobs = workload::draw(&mut seed.stream(Purpose::Workload), cluster.workers.len());
+        cluster.size_memory(&jobs, &mut seed.stream(Purpose::Cluster));
+        let incidents = faults::draw(&mut seed.stream(Purpose::Faults), &cluster, &jobs);
+        Self { seed, cluster, jobs, incidents }
+    }
+
+    /// The longest time in which nobody may get on although nothing is broken any more: every patience of the engine one
+    /// after the other.
+    pub fn patience(&self) -> Duration {
+        let cluster = &self.cluster;
+        cluster.partition_deadline + self.healing() * 2 + Duration::from_secs(10)
+    }
+
+    /// After a worker is gone, the time in which everybody has to have heard of it.
+    pub fn healing(&self) -> Duration {
+        let cluster = &self.cluster;
+        cluster.limits.silence_max * 2 + cluster.resume_timeout + cluster.connect_deadline * 2 + Duration::from_secs(5)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed.0)?;
+        write!(f, "{}", self.cluster)?;
+        for job in &self.jobs {
+            write!(f, "{job}")?;
+        }
+        if self.incidents.is_empty() {
+            writeln!(f, "nothing goes wrong")?;
+        }
+        for incident in &self.incidents {
+            writeln!(f, "{incident}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! From the first moment to the last: until all tasks have ended, all memory is back, and all workers have stopped.
+
+use std::time::Duration;
+
+use sluice_core::Time;
+
+use super::Run;
+use crate::check;
+use crate::journal::Rule;
+
+/// So many rounds in which no task gets on: more than all heartbeats of every patience.
+const ROUNDS_IN_VAIN: u64 = 300_000;
+
+impl Run {
+    pub(super) fn go_to_the_end(&mut self) {
+        if self.work() && self.settle() {
+            self.stop();
+        }
+    }
+
+    /// Until all tasks have ended. False if they do not.
+    fn work(&mut self) -> bool {
+        let patience = self.plan.patience();
+        let mut steps = 0;
+        let (mut got_on, mut round) = (self.now, self.rounds);
+        loop {
+            if !self.moment() {
+                let text = format!("no end of this moment\n{}", check::who_waits(self));
+                self.journal.fail(Rule::Progress, text);
+            }
+            if self.journal.has_failed() {
+                return false;
+            }
+            if self.tasks.iter().all(|task| task.outcome.is_some()) {
+                return true;
+            }
+            let now_steps = self.steps();
+            if now_steps != steps || self.is_somebody_frozen() {
+                (steps, got_on, round) = (now_steps, self.now, self.rounds);
+            }
+            let stuck = self.now.since(got_on) > patience || self.rounds - round > ROUNDS_IN_VAIN;
+            if stuck || !self.go_on() {
+                check::stuck(self);
+                return false;
+            }
+        }
+    }
+
+    fn steps(&self) -> u64 {
+        self.tasks.iter().map(|task| task.desk.steps()).sum()
+    }
+
+    fn is_somebody_frozen(&self) -> bool {
+        self.workers.iter().any(|worker| worker.frozen_until > self.now)
+    }
+
+    /// Until all memory is back.
+    fn settle(&mut self) -> bool {
+        check::partitions_are_gone(self);
+        for job in 0..self.plan.jobs.len() {
+            self.release_job(job);
+        }
+        self.until(|run| {
+            let mut lives = run.workers.iter().filter_map(|worker| worker.life.as_ref());
+            lives.all(|life| life.environment.memory_statistics().outstanding_bytes == 0)
+        })
+        .unwrap_or_else(|| check::memory_is_back(self));
+        !self.journal.has_failed()
+    }
+
+    fn stop(&mut self) {
+        // Nobody begins a life that nobody would end.
+        self.agenda.clear();
+        for life in self.workers.iter().filter_map(|worker| worker.life.as_ref()) {
+            life.environment.stop();
+        }
+        let stopped = self.until(|run| {
+            let mut lives = run.workers.iter().filter_map(|worker| worker.life.as_ref());
+            lives.all(|life| life.reactor.has_stopped())
+        });
+        if stopped.is_none() {
+            let text = format!("workers do not stop\n{}", self.network.words());
+            self.journal.fail(Rule::Contract, text);
+        }
+        let lives: Vec<_> = self.workers.iter_mut().filter_map(|worker| worker.life.take()).collect();
+        let environments: Vec<_> = lives.into_iter().map(|life| life.environment).collect();
+        for (index, environment) in environments.iter().enumerate() {
+            let left = environment.memory_statistics().outstanding_bytes;
+            if left > 0 {
+                self.journal.fail(Rule::BuffersBack, format!("{left} bytes are in use where worker {index} stopped"));
+            }
+        }
+    }
+
+    /// Goes on until this holds; `None` if it does not within every patience.
+    fn until(&mut self, done: impl Fn(&Self) -> bool) -> Option<()> {
+        let frozen = self.workers.iter().map(|worker| worker.frozen_until).max().unwrap_or(Time(0));
+        let patience = self.now.max(frozen).after(self.plan.patience() + Duration::from_secs(1));
+        loop {
+            if !self.moment() || self.journal.has_failed() {
+                return None;
+            }
+            if done(self) {
+                return Some(());
+            }
+            if self.now > patience || !self.go_on() {
+                return None;
+            }
+        }
+    }
+}

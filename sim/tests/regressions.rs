@@ -1,0 +1,111 @@
+//! What the simulator has found, each with its story.
+//!
+//! A seed draws something else as soon as the drawing changes. So a regression is a plan: what was drawn, made smaller by
+//! hand until only the story is left, and given to `run_plan`. Where that has not been done yet the seed stands here
+//! with the story. Rules that can be shown without a network belong beside the code instead.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use sluice_core::FlushInterval;
+use sluice_plugin::PayloadPlacement;
+use sluice_sim::plan::{ConsumerPlan, Ending, JobPlan, Pace, Piece, Plan, ProducerPlan, Script, Step, WorkerPlan};
+use sluice_sim::run::{run, run_plan};
+use sluice_sim::seed::{Purpose, Seed};
+
+const FLOOR: usize = 32 << 10;
+
+/// Two workers with so much memory each, nothing that goes wrong, and nothing drawn that matters.
+fn plan(memory_bytes: usize, floors_bytes: usize, job: JobPlan) -> Plan {
+    let mut plan = Plan::of(Seed(0));
+    let worker = WorkerPlan { memory_bytes, floors_bytes, turn: Duration::ZERO };
+    plan.cluster.workers = vec![worker; 2];
+    plan.cluster.paths.clear();
+    plan.cluster.placement = PayloadPlacement::Stream;
+    plan.cluster.lanes = 1;
+    plan.cluster.buffer_bytes = FLOOR;
+    plan.cluster.hand_over_bytes = 1;
+    plan.cluster.flush = FlushInterval::Always;
+    plan.jobs = vec![job];
+    plan.incidents.clear();
+    plan
+}
+
+fn job(producers: Vec<ProducerPlan>, consumers: Vec<ConsumerPlan>) -> JobPlan {
+    JobPlan { number: 1, producers, consumers, has_token: false, stranger: None }
+}
+
+/// A producer that writes records of these lengths to subpartition 0.
+fn producer(worker: usize, starts: u64, records: &[u64], ending: Ending) -> ProducerPlan {
+    let mut random = Seed(7).stream(Purpose::Workload);
+    let steps = records.iter().map(|length| Step::Write(0, Piece::draw(&mut random, *length)));
+    ProducerPlan { worker, starts: Duration::from_micros(starts), script: Script(steps.collect()), ending }
+}
+
+fn consumer(worker: usize, starts: u64) -> ConsumerPlan {
+    let starts = Duration::from_micros(starts);
+    ConsumerPlan { worker, starts, pace: Pace::Fast, locations: Duration::ZERO, cancels_after: None }
+}
+
+fn holds(plan: Plan) {
+    let report = run_plan(plan, true);
+    assert!(report.failures.is_empty(), "{}\n{}", report.trace.join("\n"), report.failures[0]);
+}
+
+/// A gate at its floor granted 20 bytes of a segment of 4 KiB. The next block of another channel was as long as the whole
+/// floor; the gate gathered the rest of that segment and all others, which was 20 bytes too little, and held on to it
+/// for ever, although the 20 bytes were read long ago: their segment was not free while its rest was gathered.
+#[test]
+fn a_block_as_long_as_the_floor_gets_its_memory_after_a_small_one() {
+    let small = producer(0, 1, &[16], Ending::Finish);
+    let large = producer(0, 1, &[100_000, 100_000], Ending::Finish);
+    holds(plan(16 * FLOOR, 4 * FLOOR, job(vec![small, large], vec![consumer(1, 100)])));
+}
+
+/// A writer on each of two workers had filled its arena before the gates were created; the floors of the gates were lent to the
+/// writers, whose memory would have come back only when the other worker's gate granted credit. Floors are kept now,
+/// for who is to come.
+#[test]
+fn gates_that_are_created_when_the_writers_have_all_memory_get_their_floors() {
+    let records = [3000; 200];
+    let mut jobs = Vec::new();
+    for (number, worker) in [(1, 0), (2, 1)] {
+        let writer = producer(worker, 1, &records, Ending::Finish);
+        jobs.push(JobPlan { number, ..job(vec![writer], vec![consumer(1 - worker, 5000)]) });
+    }
+    let mut both = plan(4 * FLOOR, 2 * FLOOR, jobs.remove(0));
+    both.jobs.append(&mut jobs);
+    holds(both);
+}
+
+/// A consumer of another worker waited for a partition that was created and released between two turns of its reactor.
+/// The reactor heard of the first, took the consumer out of those who wait, found no partition, and said nothing.
+#[test]
+fn who_waits_for_a_partition_that_comes_and_goes_is_told() {
+    let released = producer(0, 5000, &[], Ending::Release);
+    holds(plan(16 * FLOOR, 4 * FLOOR, job(vec![released], vec![consumer(1, 1)])));
+}
+
+/// As they were drawn when they were found.
+///
+/// - 430: two halves of a grant chased each other. A producer returned what was too little for its next block at once, while
+///   its consumer, which still counted it, granted only what was missing: that was too little as well, and so on for
+///   ever, at the speed of the wire.
+/// - 1230: a message and the end of its link came with one poll. What was posted was dropped with the link, so the payload
+///   in the message's head found no memory, and the channel failed instead of going on with the next link.
+/// - 2103: the connect of the lower of two nodes hung, its hello lost. The higher connected, was refused as the duplicate of
+///   that one, connected anew at once, and gave up after eight times, a millisecond later.
+/// - 273: with remote placement a consumer granted bytes and a slot to a producer that had nothing to send, which returned
+///   both, again and again.
+/// - 1868: a window was granted in part because memory was short. What was taken of it was too little to tell the reactor, the
+///   producer's backlog was known, and nobody filled the window up.
+/// - 5145: a session that had lost its link once, and then only idled for long, had no patience left when it lost the
+///   next one.
+#[test]
+fn seeds_that_have_failed_once_hold() {
+    for seed in [430, 1230, 2103, 273, 1868, 5145] {
+        let report = run(Seed(seed), false);
+        assert!(report.failures.is_empty(), "seed {seed}: {}", report.failures[0]);
+    }
+}
