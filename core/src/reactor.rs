@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sluice_memory::Memory;
 use sluice_plugin::{PayloadPlacement, Transport, TransportEvent, Wait};
 use sluice_protocol::{Incarnation, NodeId, ReasonCode, Time};
 
@@ -37,6 +38,7 @@ pub(crate) struct ReactorSettings {
     pub(crate) node: NodeId,
     pub(crate) incarnation: Incarnation,
     pub(crate) tokens: Arc<JobTokens>,
+    pub(crate) memory: Memory,
     pub(crate) lanes: u16,
     pub(crate) partition_deadline: Duration,
     pub(crate) resume_timeout: Duration,
@@ -56,6 +58,8 @@ pub struct Reactor {
     sessions: Sessions,
     timers: Timers,
     counters: Arc<Counters>,
+    /// As the gates know it: [`Memory::divisions`].
+    divisions: u64,
     stopping: bool,
 }
 
@@ -83,6 +87,7 @@ impl Reactor {
             sessions: Sessions::default(),
             timers: Timers::default(),
             counters,
+            divisions: 0,
             stopping: false,
         }
     }
@@ -121,6 +126,7 @@ impl Reactor {
         }
         self.events = events;
         busy |= self.handle_timers(now);
+        self.look_at_shares();
         self.grant();
         busy |= self.transmit(now);
         busy
@@ -187,7 +193,7 @@ impl Reactor {
             Command::GateMemory(gate) => self.sessions.dirty_gate(gate),
             Command::CloseGate(gate) => self.close_gate(gate),
             Command::Registered(partition) => self.serve_waiting(now, partition),
-            Command::Released(partition) => self.fail_waiting(partition),
+            Command::Released(partition) => self.released(partition),
             Command::FlushLater(writer) => self.timers.flush_later(now, writer),
             Command::WorkerLost(node, incarnation) => self.worker_lost(now, node, incarnation),
             Command::Stop => self.stop(now),

@@ -53,6 +53,8 @@ pub(crate) struct Ledger {
     starved: Vec<PoolSlot>,
     outstanding_segments: usize,
     outstanding_bytes: usize,
+    /// How often limits were computed.
+    divisions: u64,
 }
 
 /// Units that are lent to nobody.
@@ -92,6 +94,7 @@ impl Ledger {
             starved: Vec::new(),
             outstanding_segments: 0,
             outstanding_bytes: 0,
+            divisions: 0,
         };
         ledger.refill_reserve();
         ledger
@@ -353,6 +356,7 @@ impl Ledger {
 
     /// Computes all limits anew.
     fn redistribute(&mut self, out: &mut Wakers) {
+        self.divisions += 1;
         let claims: Vec<_> = self.open_accounts().map(Account::claim).collect();
         let reserved = self.reserve.units.len() * self.reserve.unit.bytes();
         let limits = budget::limits(self.granules.count() as usize * GRANULE - reserved, &claims);
@@ -363,6 +367,10 @@ impl Ledger {
                 self.reconsider(PoolSlot(index as u32), out);
             }
         }
+    }
+
+    pub(crate) fn divisions(&self) -> u64 {
+        self.divisions
     }
 
     pub(crate) fn available_bytes(&self, slot: PoolSlot) -> usize {

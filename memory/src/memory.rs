@@ -131,6 +131,11 @@ impl Memory {
         }
     }
 
+    /// How often it was divided anew among the pools: while this is the same, so are their limits.
+    pub fn divisions(&self) -> u64 {
+        self.shared.ledger().divisions()
+    }
+
     /// How the memory is used now.
     pub fn statistics(&self) -> MemoryStatistics {
         let ledger = self.shared.ledger();

@@ -295,8 +295,10 @@ impl Session {
             Frame::Resumed => self.handle_resumed(engine),
             Frame::Data(channel, block, placement) => self.handle_data(channel, block, placement, engine)?,
             Frame::Backlog(channel, backlog) => {
-                if self.receiving.get(&channel).is_some_and(|receiving| !receiving.cancelling) {
+                if let Some(receiving) = self.receiving.get_mut(&channel).filter(|receiving| !receiving.cancelling) {
+                    receiving.announced(backlog.next);
                     engine(SessionEvent::Backlog(channel, backlog));
+                    self.note_receiver(channel);
                 }
             }
             Frame::Event { channel, sequence, kind, overtook, payload } => match self.receiving.get_mut(&channel) {

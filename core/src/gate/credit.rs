@@ -372,7 +372,8 @@ impl GateCredit {
                 _ => Need::Nothing,
             };
         }
-        if entry.reserve < RESERVE.bytes() as u64 / 2 {
+        let has_small = entry.feed.is_some_and(|feed| feed.inline_bytes_max > 0);
+        if has_small && entry.reserve < RESERVE.bytes() as u64 / 2 {
             return Need::Reserve;
         }
         // The reserve counts as a whole buffer: its segment may be what keeps one from being whole.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use sluice_protocol::wire::Backlog;
 use sluice_protocol::{ChannelId, PartitionId, ReasonCode};
@@ -22,6 +23,8 @@ struct State {
     subpartitions: Vec<Subpartition>,
     /// Subpartitions whose consumer is gone.
     gone: usize,
+    /// Of the writer, while it waits for memory.
+    writer: Option<Waker>,
     /// Why the last of all went.
     last_gone: Box<str>,
     /// Subpartitions whose last item has not been taken.
@@ -71,7 +74,15 @@ impl Partition {
     pub(crate) fn new(id: PartitionId, subpartitions: u32, mailbox: Mailbox) -> Self {
         let subpartitions: Vec<_> = (0..subpartitions).map(|_| Subpartition::new()).collect();
         let open = subpartitions.len();
-        let state = State { subpartitions, gone: 0, last_gone: Box::default(), open, released: false, queued_bytes: 0 };
+        let state = State {
+            subpartitions,
+            gone: 0,
+            writer: None,
+            last_gone: Box::default(),
+            open,
+            released: false,
+            queued_bytes: 0,
+        };
         Self { id, mailbox, state: Mutex::new(state) }
     }
 
@@ -193,9 +204,17 @@ impl Partition {
         Ok(())
     }
 
+    /// The writer waits; it is woken when nobody wants any more what it writes.
+    pub(crate) fn wake_when_over(&self, waker: &Waker) {
+        let mut state = lock(&self.state);
+        if !state.writer.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.writer = Some(waker.clone());
+        }
+    }
+
     /// The consumer of a subpartition is gone: what it has is dropped. Says whether that was the partition's end.
     pub(crate) fn consumer_gone(&self, index: u32, why: &str) -> bool {
-        let (dropped, drained) = {
+        let (dropped, drained, writer) = {
             let mut state = lock(&self.state);
             let subpartition = &mut state.subpartitions[index as usize];
             if subpartition.ended || matches!(subpartition.reader, Reader::Gone) {
@@ -208,13 +227,18 @@ impl Partition {
             let dropped = std::mem::take(&mut subpartition.queue);
             state.queued_bytes -= bytes;
             state.gone += 1;
-            if state.gone == state.subpartitions.len() {
+            let all_gone = state.gone == state.subpartitions.len();
+            if all_gone {
                 state.last_gone = why.into();
             }
             state.open -= 1;
-            (dropped, state.open == 0)
+            let writer = if all_gone { state.writer.take() } else { None };
+            (dropped, state.open == 0, writer)
         };
         drop(dropped);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
         drained
     }
 
@@ -231,7 +255,7 @@ impl Partition {
 
     fn end_all(&self, failure: Failure, release: bool) {
         let (mut remote, mut local, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-        {
+        let writer = {
             let mut state = lock(&self.state);
             for index in 0..state.subpartitions.len() {
                 if release {
@@ -245,8 +269,12 @@ impl Partition {
             }
             // With the same lock: nothing that a writer hands over comes behind the failure.
             state.released |= release;
-        }
+            if release { state.writer.take() } else { None }
+        };
         drop(dropped);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
         self.notify(remote, local);
     }
 

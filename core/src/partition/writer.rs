@@ -151,7 +151,7 @@ impl PartitionWriter {
                 Ok(()) => batch.record_done(),
                 Err(offset) => {
                     batch.advance(offset);
-                    return self.wait(&shared, &mut open);
+                    return self.wait(context, &shared, &mut open);
                 }
             }
             shared.hand_over_if_due(&mut open)?;
@@ -173,7 +173,7 @@ impl PartitionWriter {
             open.append(target, record.record, record.offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
             record.offset = offset;
-            return self.wait(&shared, &mut open);
+            return self.wait(context, &shared, &mut open);
         }
         shared.hand_over_if_due(&mut open)?;
         Poll::Ready(self.written(&shared, &mut open))
@@ -189,7 +189,7 @@ impl PartitionWriter {
             open.append_broadcast(record, self.broadcast_offset, &shared.settings.pool, &mut Patience::Wait(context))
         {
             self.broadcast_offset = offset;
-            return self.wait(&shared, &mut open);
+            return self.wait(context, &shared, &mut open);
         }
         self.broadcast_offset = 0;
         shared.hand_over_if_due(&mut open)?;
@@ -214,7 +214,7 @@ impl PartitionWriter {
         let mut open = shared.open_for_writing()?;
         // What is written but not sealed counts as overtaken, so it has to stand in the queue before the event does.
         if !open.seal_all(&shared.settings.pool, &mut Patience::Wait(context)) {
-            return self.wait(&shared, &mut open);
+            return self.wait(context, &shared, &mut open);
         }
         let targets = target.map_or(0..shared.subpartitions, |target| target..target + 1);
         for target in targets {
@@ -233,7 +233,7 @@ impl PartitionWriter {
         let shared = Arc::clone(&self.shared);
         let mut open = lock(&shared.open);
         if !open.seal_all(&shared.settings.pool, &mut Patience::Wait(context)) {
-            return self.wait(&shared, &mut open);
+            return self.wait(context, &shared, &mut open);
         }
         self.go_on(&shared);
         Poll::Ready(shared.hand_over(&mut open))
@@ -315,8 +315,10 @@ impl PartitionWriter {
     }
 
     /// Before it waits, a writer gives away all that it can: what it holds open might be what it waits for.
-    fn wait(&mut self, shared: &Shared, open: &mut Open) -> Poll<Result<(), WriteError>> {
+    fn wait(&mut self, context: &Context<'_>, shared: &Shared, open: &mut Open) -> Poll<Result<(), WriteError>> {
         open.give_up_room();
+        // The memory may be with a peer for long after nobody wants what is written.
+        shared.partition.wake_when_over(context.waker());
         if let Err(error) = shared.hand_over(open) {
             return Poll::Ready(Err(error));
         }

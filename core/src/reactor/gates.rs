@@ -43,6 +43,15 @@ impl Reactor {
         self.gates.insert(gate, ServedGate { inbox, credit, channels: vec![None; channels as usize] });
     }
 
+    /// Writers and gates come and go. A gate that has nothing to do would not notice by itself that it has more memory set
+    /// aside than is its share now, which may be what the others wait for.
+    pub(super) fn look_at_shares(&mut self) {
+        let divisions = self.settings.memory.divisions();
+        if std::mem::replace(&mut self.divisions, divisions) != divisions {
+            self.gates.keys().for_each(|gate| self.sessions.dirty_gate(*gate));
+        }
+    }
+
     pub(super) fn subscribe(&mut self, now: Time, subscription: Subscription) {
         if self.stopping {
             // Its gate has been told.

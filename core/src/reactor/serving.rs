@@ -107,7 +107,15 @@ impl Reactor {
     }
 
     /// A partition will not come, or not again.
-    pub(super) fn fail_waiting(&mut self, partition: PartitionId) {
+    pub(super) fn released(&mut self, partition: PartitionId) {
+        // A block that was shown and waits for credit would keep its memory, and the consumers from hearing of the end.
+        for session in self.sessions.all() {
+            let Some(entry) = self.sessions.get(session) else { continue };
+            let channels = entry.source.released(partition);
+            for channel in channels {
+                self.sessions.data_ready(session, channel);
+            }
+        }
         for waiting in self.timers.take_waiting(partition) {
             self.tell(&waiting.waiter, ReasonCode::PartitionGone, &format!("{partition} is released"));
         }

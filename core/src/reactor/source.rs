@@ -38,6 +38,8 @@ struct Outgoing {
     shown: Option<(Item, Backlog)>,
     /// The sequence number behind the last item that was sent.
     sequence: u64,
+    /// Its partition was: only that has still to be said.
+    released: bool,
 }
 
 /// Something that the peer may have to be sent again.
@@ -54,7 +56,7 @@ impl SessionSource {
     }
 
     pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<Partition>, subpartition: u32) {
-        self.channels.insert(channel, Outgoing { partition, subpartition, shown: None, sequence: 0 });
+        self.channels.insert(channel, Outgoing { partition, subpartition, shown: None, sequence: 0, released: false });
     }
 
     /// The consumer is gone.
@@ -62,6 +64,21 @@ impl SessionSource {
         self.replay.remove(&channel);
         let outgoing = self.channels.remove(&channel)?;
         outgoing.partition.consumer_gone(outgoing.subpartition, why).then(|| outgoing.partition.id())
+    }
+
+    /// The partition is released: what its channels hold of it is dropped. Says which these are.
+    pub(super) fn released(&mut self, partition: PartitionId) -> Vec<ChannelId> {
+        let of_it = |outgoing: &Outgoing| outgoing.partition.id() == partition;
+        let channels: Vec<_> =
+            self.channels.iter().filter(|(_, outgoing)| of_it(outgoing)).map(|(channel, _)| *channel).collect();
+        for channel in &channels {
+            self.replay.remove(channel);
+            if let Some(outgoing) = self.channels.get_mut(channel) {
+                outgoing.released = true;
+                outgoing.shown.take_if(|(item, _)| !matches!(item, Item::End { .. } | Item::Failed(_)));
+            }
+        }
+        channels
     }
 
     /// The session is over, and all its consumers are gone.
@@ -117,15 +134,14 @@ impl SessionSource {
     /// On the next link the peer wants everything of a channel from this sequence number on. False if it has
     /// acknowledged that before: it is not here any more.
     pub(super) fn rewind(&mut self, channel: ChannelId, sequence: u64) -> bool {
-        let Some(kept) = self.replay.get_mut(&channel) else {
-            return self.channels.get(&channel).is_some_and(|outgoing| outgoing.sequence == sequence);
-        };
+        let goes_on = |outgoing: &Outgoing| outgoing.sequence == sequence || outgoing.released;
+        let Some(kept) = self.replay.get_mut(&channel) else { return self.channels.get(&channel).is_some_and(goes_on) };
         while kept.pop_front_if(|(sent, _)| *sent < sequence).is_some() {}
         match kept.front() {
             Some((first, _)) => *first == sequence,
             None => {
                 self.replay.remove(&channel);
-                self.channels.get(&channel).is_some_and(|outgoing| outgoing.sequence == sequence)
+                self.channels.get(&channel).is_some_and(goes_on)
             }
         }
     }

@@ -163,6 +163,7 @@ impl ShuffleEnvironment {
                 node: config.node,
                 incarnation: config.incarnation,
                 tokens: Arc::clone(&tokens),
+                memory: memory.clone(),
                 lanes: config.lanes.max(1),
                 partition_deadline: config.partition_deadline,
                 resume_timeout: config.resume_timeout,

@@ -19,6 +19,8 @@ pub(super) struct Receiving {
     pub(super) credit: Credit,
     /// What the peer was told.
     announced: u64,
+    /// The bytes of the next block, as far as the producer has said.
+    next: u32,
     keep: u32,
     /// Slots are counted from 0 on each link.
     slots_granted: u64,
@@ -52,6 +54,7 @@ impl Receiving {
             sequence: open.first_sequence,
             credit,
             announced: open.granted,
+            next: 0,
             keep: open.keep,
             slots_granted: 0,
             slots_through: 0,
@@ -78,10 +81,19 @@ impl Receiving {
         self.say_grant |= self.grant_is_due();
     }
 
-    /// What is outstanding may be under way as payload: when that arrives, a grant that could wait no longer can.
+    /// What is outstanding may be under way as payload: when that arrives, a grant that could wait no longer can. Nor can
+    /// one without which the next block cannot go, however much else there is.
     fn grant_is_due(&self) -> bool {
         let untold = self.credit.granted() - self.announced;
-        untold > 0 && untold.saturating_mul(4) >= self.credit.outstanding()
+        let outstanding = self.credit.outstanding();
+        let told = outstanding.saturating_sub(untold);
+        untold > 0 && (untold.saturating_mul(4) >= outstanding || told < self.next.into())
+    }
+
+    /// The producer says how long its next block is.
+    pub(super) fn announced(&mut self, next: u32) {
+        self.next = next;
+        self.say_grant |= self.grant_is_due();
     }
 
     pub(super) fn grant_slots(&mut self, slots: &[Slot]) {
@@ -102,6 +114,11 @@ impl Receiving {
         self.keep = keep;
         // Slots do not say it.
         self.say_grant = true;
+    }
+
+    /// Whether it is another than that of the request, so that it has to be said again on another link.
+    pub(super) fn keep_has_changed(&self) -> bool {
+        self.keep != self.open.keep
     }
 
     pub(super) fn keep(&self) -> u32 {
@@ -150,7 +167,7 @@ impl Receiving {
         }
         self.blocks += 1;
         self.bytes += u64::from(block.length);
-        self.say_grant |= self.grant_is_due();
+        self.announced(block.backlog.next);
         Ok(())
     }
 
@@ -201,6 +218,7 @@ impl Receiving {
         self.credit.return_above(0);
         // Or a request that is said again would grant what is void.
         self.open.granted = 0;
+        self.next = 0;
         self.say_slots.clear();
         (self.slots_granted, self.slots_through) = (0, 0);
     }

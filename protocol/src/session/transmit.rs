@@ -159,7 +159,7 @@ impl Session {
         // A cancelled channel skips what arrives, so it could not say from where to go on.
         if std::mem::take(&mut receiving.say_resume) && !receiving.cancelling {
             head.push(&Frame::Resume(channel, receiving.resume()));
-            receiving.say_grant = false;
+            receiving.say_grant = receiving.keep_has_changed();
         }
         if std::mem::take(&mut receiving.say_cancel) {
             head.push(&Frame::Cancel { channel });

@@ -320,7 +320,10 @@ impl World {
                 } else {
                     let idle = |other: &usize| {
                         let consumer = &self.consumers[*other];
-                        self.outstanding(*other) > 0 && !consumer.released && (consumer.want == 0 || *other == channel)
+                        // A channel that waits itself has no use for what it holds either: it is too little, or slots
+                        // where bytes are wanted.
+                        let useless = consumer.want == 0 || *other == channel || self.wants(*other);
+                        self.outstanding(*other) > 0 && !consumer.released && useless
                     };
                     actions.extend((0..self.consumers.len()).filter(idle).map(Action::Release));
                 }
