@@ -43,6 +43,8 @@ pub enum Rule {
     ReusedMemory,
     /// Whoever has work left gets on with it.
     Progress,
+    /// Nothing panics.
+    Sound,
     /// What a call promises: partitions of finished jobs are gone, workers that are told to stop do.
     Contract,
 }

@@ -7,8 +7,10 @@ mod incidents;
 mod launch;
 mod step;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,7 +19,7 @@ use sluice_core::{Clock, JobId, PartitionId, ShuffleMaster, Time};
 
 use crate::check;
 use crate::coverage::{Coverage, Sight};
-use crate::journal::{Failure, Journal};
+use crate::journal::{Failure, Journal, Rule};
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::seed::{Purpose, Random, Seed};
@@ -51,14 +53,25 @@ pub fn run(seed: Seed, traced: bool) -> Report {
 pub fn run_plan(plan: Plan, traced: bool) -> Report {
     let seed = plan.seed;
     let journal = Journal::new(traced);
-    let mut run = Run::begin(plan, journal.clone());
-    run.go_to_the_end();
-    let lasted = run.now;
-    check::justify(&run);
-    drop(run);
+    // A panic of the engine's is a finding like any other: the seed is to be told, and the others are to be run.
+    let went = catch_unwind(AssertUnwindSafe(|| {
+        let mut run = Run::begin(plan, journal.clone());
+        run.go_to_the_end();
+        check::justify(&run);
+        run.now
+    }));
+    let lasted = went.unwrap_or_else(|panic| {
+        journal.fail(Rule::Sound, format!("it panicked: {}", words_of(&*panic)));
+        Time::default()
+    });
     let hash = journal.hash();
     let (failures, coverage, trace) = journal.close();
     Report { seed, failures, hash, coverage, trace, lasted }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
 
 /// What a task is in its job.

@@ -318,7 +318,8 @@ impl GateCredit {
         }
         // Behind the others it may get more: slots come one at a time, and of a window what there was memory for.
         self.want(index);
-        let was_starving = std::mem::take(&mut self.channels[index as usize].starving);
+        let entry = &mut self.channels[index as usize];
+        let was_starving = std::mem::replace(&mut entry.starving, u64::from(entry.backlog.next) > entry.outstanding);
         Some(GateGrant { index, was_starving, session, channel, memory })
     }
 

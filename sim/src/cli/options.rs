@@ -15,8 +15,8 @@ Examples:
       seeds that nobody has seen; the first is printed, so that all can be repeated
   sluice-sim --seed 4711
       one run with everything that happens in it, for who wants to know why it failed
-  sluice-sim --seeds 0..1000 --jobs 1 > first; sluice-sim --seeds 0..1000 > second; diff first second
-      the same seeds and the same commit are the same runs";
+  sluice-sim --seed 4711 > first; sluice-sim --seed 4711 > second; diff first second
+      the same seed and the same commit are the same run";
 
 /// Runs the shuffle engine over simulated workers, links and time, breaks things, and checks that every byte arrives
 /// exactly once or an error says why not. A seed is a run: cluster, workload and faults are drawn from it.

@@ -44,6 +44,7 @@ pub(crate) async fn consume(desk: Desk, reading: Reading) -> Outcome {
     };
     let mut gate = Gate { gate, untold, next_at: desk.now(), learns };
     let mut deliveries = 0;
+    let mut ends = 0;
     let mut stopped = false;
     loop {
         if cancels_after.is_some_and(|after| deliveries >= after) {
@@ -54,6 +55,10 @@ pub(crate) async fn consume(desk: Desk, reading: Reading) -> Outcome {
         let delivery = match desk.wait(&doing, |context| gate.poll_next(context, &desk)).await {
             None => {
                 desk.journal.saw(Sight::Success);
+                if ends != contents.len() {
+                    let text = format!("{name} is complete with the ends of {ends} of {} channels", contents.len());
+                    desk.journal.fail(Rule::Delivery, text);
+                }
                 return Outcome::Complete;
             }
             Some(Ok(delivery)) => delivery,
@@ -63,6 +68,7 @@ pub(crate) async fn consume(desk: Desk, reading: Reading) -> Outcome {
             }
         };
         deliveries += 1;
+        ends += usize::from(matches!(delivery, Delivery::End { .. }));
         desk.journal
             .note(&[21, desk.number, deliveries, bytes_of(&delivery)], || format!("{name} gets {}", words(&delivery)));
         if let Err((channel, wrong)) = check(&mut contents, &delivery) {
