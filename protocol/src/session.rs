@@ -554,7 +554,7 @@ impl Session {
         }
         let silence = now.since(self.last_heard);
         if silence >= self.limits.silence_max {
-            return Err(Violation::Silent { seconds: silence.as_secs() });
+            return Err(Violation::Silent { silence });
         }
         if now.since(self.last_sent) >= self.limits.heartbeat {
             self.acknowledge_now = true;

@@ -37,6 +37,9 @@ pub(crate) struct GateCredit {
     /// What each channel may have set aside; 0: on demand.
     window: u64,
     limit_bytes: usize,
+    /// With remote placement: blocks are longer than a buffer, so slots are of several sizes. Those that idle channels have
+    /// set aside could keep room for a larger one from being whole: nothing is set aside any more.
+    has_long_blocks: bool,
 }
 
 /// Where a channel comes from.
@@ -136,6 +139,7 @@ impl GateCredit {
             gathered_bytes: 0,
             window: 0,
             limit_bytes: 0,
+            has_long_blocks: false,
         };
         credit.window = credit.window_for_limit();
         credit
@@ -186,7 +190,7 @@ impl GateCredit {
         let share = self.limit_bytes as u64 / self.channels.len() as u64;
         let each = share.saturating_sub(buffer).min(self.memory.window_bytes_max);
         // Below three buffers a window would stop and go; what is granted on demand then reaches further.
-        if each < 3 * buffer { 0 } else { each / buffer * buffer }
+        if each < 3 * buffer || self.has_long_blocks { 0 } else { each / buffer * buffer }
     }
 
     /// The longest block that finds room in a slot.
@@ -232,6 +236,7 @@ impl GateCredit {
         if self.window == 0 || entry.starving || entry.placement() == Some(PayloadPlacement::Remote) {
             self.want(index);
         }
+        self.note_length(index, behind.next);
     }
 
     /// A block has arrived in a slot of this size. What it did not fill is nobody's until the task drops the block.
@@ -242,6 +247,7 @@ impl GateCredit {
         entry.held -= slot.saturating_sub(bytes).min(entry.held);
         entry.announce(behind);
         self.want(index);
+        self.note_length(index, behind.next);
     }
 
     /// The producer says what waits.
@@ -249,6 +255,7 @@ impl GateCredit {
         let entry = &mut self.channels[index as usize];
         entry.announce(backlog);
         self.want(index);
+        self.note_length(index, backlog.next);
     }
 
     /// The task has taken bytes out.
@@ -268,6 +275,15 @@ impl GateCredit {
         // A producer that gives back what it could use says in the same message what it has.
         entry.backlog = Backlog::default();
         self.want(index);
+    }
+
+    fn note_length(&mut self, index: u32, next: u32) {
+        let is_remote = self.channels[index as usize].placement() == Some(PayloadPlacement::Remote);
+        if is_remote && next as usize > self.memory.buffer_bytes && !self.has_long_blocks {
+            self.has_long_blocks = true;
+            // The window is to be computed anew.
+            self.limit_bytes = 0;
+        }
     }
 
     fn want(&mut self, index: u32) {

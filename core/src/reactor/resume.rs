@@ -129,7 +129,16 @@ impl Reactor {
             return self.attempt_failed(now, session, cause);
         }
         let Some((waiting, address)) = self.sessions.unreachable(link) else { return };
-        for subscription in waiting {
+        // Somebody is there who hung up before a word was said: too many may have come at once.
+        let passes = matches!(cause, CloseCause::PeerClosed | CloseCause::Io { .. });
+        let again = passes && !self.settings.resume_timeout.is_zero() && !self.stopping;
+        for mut subscription in waiting {
+            subscription.attempts += 1;
+            if again && subscription.attempts < OPENED_MAX {
+                let at = now.after(backoff(u32::from(subscription.attempts)));
+                self.timers.subscribe_later(at, subscription);
+                continue;
+            }
             let text = format!("no link to node {} at {address}: {cause}", subscription.location.node);
             self.fail_subscription(&subscription, ReasonCode::WorkerLost, text);
         }
@@ -231,7 +240,10 @@ impl Reactor {
         for partition in entry.source.detach_all(text).into_iter().chain(entry.source.drained()) {
             self.manager.remove(partition);
         }
-        let anew = matches!(code, ReasonCode::DuplicateLink | ReasonCode::UnknownSession);
+        // A peer that has never been heard has perhaps never known the session. One that has given it up has also given up
+        // the consumer: what that would read is gone.
+        let unheard = code == ReasonCode::UnknownSession && !entry.was_heard;
+        let anew = unheard || code == ReasonCode::DuplicateLink;
         for (channel, incoming) in std::mem::take(&mut entry.incoming) {
             let mut subscription = incoming.subscription;
             subscription.attempts += 1;

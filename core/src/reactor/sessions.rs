@@ -80,6 +80,9 @@ pub(super) struct PeerSession {
     pub(super) farewell: Option<(ReasonCode, String)>,
     pub(super) way: LinkState,
     pub(super) patience: Patience,
+    /// A message of the peer's has come on a link before the present one.
+    pub(super) was_heard: bool,
+    is_heard: bool,
 }
 
 /// How long a session that loses its links goes on trying.
@@ -98,7 +101,7 @@ pub(super) struct Patience {
 
 impl Patience {
     /// The peer was heard; `gets_on`: with something new.
-    pub(super) fn heard(&mut self, gets_on: bool) {
+    fn heard(&mut self, gets_on: bool) {
         if gets_on || !self.spoilt {
             *self = Self { up_since: self.up_since, ..Self::default() };
         }
@@ -152,8 +155,15 @@ impl PeerSession {
         if self.source.waits() {
             self.patience.spoilt();
         }
+        self.was_heard |= self.is_heard;
         let until = self.patience.link_lost(now, patience);
         self.way = LinkState::Lost(Loss { cause, until, attempt });
+    }
+
+    /// A message of the peer's has come; `gets_on`: with something new.
+    pub(super) fn heard(&mut self, gets_on: bool) {
+        self.is_heard = true;
+        self.patience.heard(gets_on);
     }
 
     /// The link, if it is up.
@@ -408,6 +418,8 @@ impl Sessions {
             farewell: None,
             way: LinkState::Up(link),
             patience: Patience { up_since: now, ..Patience::default() },
+            was_heard: false,
+            is_heard: false,
         };
         self.open.insert(session, entry);
         self.links.insert(link, session);

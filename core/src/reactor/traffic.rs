@@ -77,7 +77,7 @@ impl Reactor {
             event => notes.extend(note(event, &mut payloads)),
         });
         entry.spare_head = head.into_bytes();
-        entry.patience.heard(acknowledged || notes.iter().any(Note::gets_on));
+        entry.heard(acknowledged || notes.iter().any(Note::gets_on));
         for note in notes {
             self.act(now, session, note);
         }

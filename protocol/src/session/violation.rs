@@ -138,9 +138,9 @@ pub enum Violation {
         sequence: u64,
     },
     /// Nothing was heard for too long.
-    #[error("nothing heard for {seconds} s")]
+    #[error("nothing heard for {silence:?}")]
     Silent {
         /// For how long.
-        seconds: u64,
+        silence: std::time::Duration,
     },
 }

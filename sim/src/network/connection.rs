@@ -137,7 +137,11 @@ impl Connection {
             EndState::Calling => over.or(Some(self.give_up_at)),
             EndState::Answered(at) => Some(over.map_or(at, |over| over.min(at))),
             EndState::Unheard => (!self.is_cut).then_some(self.hello_at),
-            EndState::Up => [over, end.writable_at, inbound.next_due()].into_iter().flatten().min(),
+            EndState::Up => {
+                // What was sent before a cut still arrives; its end is told by `over`, if at all.
+                let arrival = if self.is_cut { inbound.next_arrival() } else { inbound.next_due() };
+                [over, end.writable_at, arrival].into_iter().flatten().min()
+            }
             EndState::Closing => over,
             EndState::Over => None,
         }

@@ -149,6 +149,11 @@ impl Pipe {
         Some(flight)
     }
 
+    /// When the next message is here whole.
+    pub(super) fn next_arrival(&self) -> Option<Time> {
+        self.flights.front().map(|flight| flight.arrives).filter(|due| *due < NEVER)
+    }
+
     /// When something comes out.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.flights.front().map(|flight| flight.arrives).or(self.end_at).filter(|due| *due < NEVER)

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use sluice_core::Time;
 
-use super::Run;
 use super::agenda::Act;
+use super::{Life, Run};
 use crate::check;
 use crate::coverage::Sight;
 use crate::journal::{Moment, Rule};
@@ -126,15 +126,21 @@ impl Run {
     }
 
     /// A reactor that has turned until nothing was left to do, and says that it has to turn at once, would never sleep.
-    fn find_spinning(&self) {
-        for (index, slot) in self.workers.iter().enumerate() {
-            let Some(life) = slot.life.as_ref().filter(|_| self.is_awake(index) && slot.busy_until <= self.now) else {
+    fn find_spinning(&mut self) {
+        for index in 0..self.workers.len() {
+            let (awake, now) = (self.is_awake(index), self.now);
+            let slot = &mut self.workers[index];
+            let Some(life) = slot.life.as_mut().filter(|_| awake && slot.busy_until <= now) else { continue };
+            let is_due = |life: &Life| life.reactor.next_due().filter(|due| *due <= now);
+            // What others have done since its last turn may have made something due.
+            if is_due(life).is_none() || life.reactor.turn() {
                 continue;
-            };
-            if let Some(due) = life.reactor.next_due().filter(|due| *due <= self.now) {
+            }
+            if let Some(due) = is_due(life) {
                 let text = format!(
-                    "worker {index} spins: it has done what it could, and wants to turn again at {}",
-                    Moment(due)
+                    "worker {index} spins: it has done what it could, and wants to turn again at {}\n{}",
+                    Moment(due),
+                    self.network.words()
                 );
                 self.journal.fail(Rule::Progress, text);
             }
