@@ -315,6 +315,8 @@ impl PartitionWriter {
     }
 
     /// Before it waits, a writer gives away all that it can: what it holds open might be what it waits for.
+    #[cold]
+    #[inline(never)]
     fn wait(&mut self, context: &Context<'_>, shared: &Shared, open: &mut Open) -> Poll<Result<(), WriteError>> {
         open.give_up_room();
         // The memory may be with a peer for long after nobody wants what is written.

@@ -143,7 +143,7 @@ pub fn a_lost_link_returns_all_its_memory(factory: &dyn TransportFactory) {
     stage.transport(far.worker).close(far.link);
     assert!(matches!(stage.closed(far), CloseCause::Local));
     assert!(matches!(stage.closed(near), CloseCause::PeerClosed));
-    [near, far].map(|end| stage.settle(end.worker));
+    [near, far].into_iter().for_each(|end| stage.settle(end.worker));
     assert_eq!([near, far].map(|end| stage.in_use_bytes(end.worker)), [0, 0]);
     stage.end();
 }
