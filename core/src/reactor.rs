@@ -4,6 +4,8 @@
 //! reactor's own thread ([`Reactor::run`]) or by the thread that runs the tasks, which then parks in [`Reactor::park`].
 
 mod gates;
+mod incoming;
+mod patience;
 mod resume;
 mod serving;
 mod sessions;
@@ -27,7 +29,8 @@ use crate::mailbox::{Command, MailSlot, Mailbox};
 use crate::partition::PartitionManager;
 use crate::stats::Counters;
 use gates::ServedGate;
-use sessions::{Sessions, Subscription};
+use incoming::Subscription;
+use sessions::Sessions;
 use timers::Timers;
 
 /// Commands taken in one turn. The links have theirs in between, or peers would take a busy worker for a dead one.

@@ -8,7 +8,8 @@ use sluice_protocol::wire::Open;
 use sluice_protocol::{ChannelId, Lane, Limits, LinkEpoch, ReasonCode, SubpartitionIndex, Time};
 
 use super::Reactor;
-use super::sessions::{Incoming, Route, Subscription};
+use super::incoming::{Incoming, Subscription};
+use super::sessions::Route;
 use crate::block::Failure;
 use crate::gate::{Arrived, ChannelLocation, Feed, GONE_HERE, GateCredit, GateId, GateMemory, Granted, Inbox};
 use crate::job_token::Request;

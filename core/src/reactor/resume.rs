@@ -8,7 +8,8 @@ use sluice_protocol::defect::{self, Defect};
 use sluice_protocol::{Incarnation, LinkEpoch, NodeId, ReasonCode, Time, Violation};
 
 use super::Reactor;
-use super::sessions::{Attempt, LinkState, Loss, Subscription};
+use super::incoming::Subscription;
+use super::sessions::{Attempt, LinkState, Loss};
 use crate::gate::Arrived;
 use crate::mailbox::SessionId;
 

@@ -7,7 +7,7 @@ use sluice_protocol::wire::Open;
 use sluice_protocol::{ChannelId, PartitionId, ReasonCode, Ticket, Time};
 
 use super::Reactor;
-use super::sessions::Subscription;
+use super::incoming::Subscription;
 use super::timers::{Waiter, Waiting};
 use crate::gate::Arrived;
 use crate::job_token::Request;

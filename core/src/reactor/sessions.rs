@@ -3,60 +3,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use sluice_memory::BufferMut;
 use sluice_plugin::{Address, LinkId, Message, Peer};
 use sluice_protocol::{ChannelId, Incarnation, Lane, NodeId, ReasonCode, Session, Time, Violation};
 
+use super::incoming::{Incoming, Subscription};
+use super::patience::Patience;
 use super::source::SessionSource;
-use crate::gate::{ChannelLocation, GateId};
+use crate::gate::GateId;
 use crate::mailbox::SessionId;
-
-/// A channel of a gate that waits for a session.
-pub(super) struct Subscription {
-    pub(super) gate: GateId,
-    pub(super) channel: u32,
-    pub(super) location: ChannelLocation,
-    /// How often it was opened in vain.
-    pub(super) attempts: u8,
-}
-
-/// A channel of a gate that is open in a session.
-pub(super) struct Incoming {
-    pub(super) subscription: Subscription,
-    /// With remote placement: the sizes of the slots that are outstanding, oldest first.
-    pub(super) slots: VecDeque<u32>,
-    /// With remote placement: memory for payloads that stand in heads.
-    pub(super) reserve: VecDeque<BufferMut>,
-}
-
-impl Incoming {
-    pub(super) fn new(subscription: Subscription) -> Self {
-        Self { subscription, slots: VecDeque::new(), reserve: VecDeque::new() }
-    }
-
-    /// Takes so many bytes of the reserve for a payload, from its front or its end.
-    pub(super) fn take_reserve(&mut self, mut bytes: usize, from_front: bool) -> Vec<BufferMut> {
-        let mut taken = Vec::new();
-        while bytes > 0
-            && let Some(mut piece) = if from_front { self.reserve.pop_front() } else { self.reserve.pop_back() }
-        {
-            if piece.len() > bytes {
-                let at = if from_front { bytes } else { piece.len() - bytes };
-                let front = piece.split_to(at);
-                let (wanted, rest) = if from_front { (front, piece) } else { (piece, front) };
-                if from_front {
-                    self.reserve.push_front(rest)
-                } else {
-                    self.reserve.push_back(rest)
-                }
-                piece = wanted;
-            }
-            bytes -= piece.len();
-            taken.push(piece);
-        }
-        taken
-    }
-}
 
 /// What this worker has with one peer on one lane. It outlives its links.
 pub(super) struct PeerSession {
@@ -83,46 +37,6 @@ pub(super) struct PeerSession {
     /// A message of the peer's has come on a link before the present one.
     pub(super) was_heard: bool,
     is_heard: bool,
-}
-
-/// How long a session that loses its links goes on trying.
-#[derive(Default)]
-pub(super) struct Patience {
-    /// Attempts to get a link since the last one was good for something.
-    pub(super) attempts: u32,
-    /// When it ends, if no link is good for anything before.
-    ends: Option<Time>,
-    /// What came made no sense, or what went was not acknowledged. It may be the same on the next link, and would be for
-    /// ever: to hear the peer is not enough any more.
-    spoilt: bool,
-    /// When the present link came up.
-    up_since: Time,
-}
-
-impl Patience {
-    /// The peer was heard; `gets_on`: with something new.
-    fn heard(&mut self, gets_on: bool) {
-        if gets_on || !self.spoilt {
-            *self = Self { up_since: self.up_since, ..Self::default() };
-        }
-    }
-
-    fn link_up(&mut self, now: Time) {
-        self.up_since = now;
-    }
-
-    pub(super) fn spoilt(&mut self) {
-        self.spoilt = true;
-    }
-
-    /// When to give up. Links that come and go, and are good for nothing, count as one long loss; not one that was there for
-    /// as long as all the patience.
-    fn link_lost(&mut self, now: Time, patience: Duration) -> Time {
-        if now.since(self.up_since) >= patience {
-            self.ends = None;
-        }
-        *self.ends.get_or_insert(now.after(patience))
-    }
 }
 
 /// Whether a session has a link.
@@ -417,7 +331,7 @@ impl Sessions {
             verdict: None,
             farewell: None,
             way: LinkState::Up(link),
-            patience: Patience { up_since: now, ..Patience::default() },
+            patience: Patience::with_link(now),
             was_heard: false,
             is_heard: false,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_protocol::{ChannelId, PartitionId, Ticket, Time};
 
-use super::sessions::Subscription;
+use super::incoming::Subscription;
 use crate::gate::{ChannelLocation, GateId};
 use crate::mailbox::SessionId;
 use crate::partition::{FlushOutcome, WriterEnd};
