@@ -40,6 +40,8 @@ pub(crate) struct GateCredit {
     /// With remote placement: blocks are longer than a buffer, so slots are of several sizes. Those that idle channels have
     /// set aside could keep room for a larger one from being whole: nothing is set aside any more.
     has_long_blocks: bool,
+    /// Channels come from links with remote placement.
+    is_remote: bool,
 }
 
 /// Where a channel comes from.
@@ -140,6 +142,7 @@ impl GateCredit {
             window: 0,
             limit_bytes: 0,
             has_long_blocks: false,
+            is_remote: false,
         };
         credit.window = credit.window_for_limit();
         credit
@@ -188,7 +191,9 @@ impl GateCredit {
         let buffer = self.memory.buffer_bytes as u64;
         // What arrives is in whole buffers but for the first and the last, so it may keep one more than its bytes.
         let share = self.limit_bytes as u64 / self.channels.len() as u64;
-        let each = share.saturating_sub(buffer).min(self.memory.window_bytes_max);
+        // Beside its slots a channel has up to two segments of reserve.
+        let beside = if self.is_remote { 2 * RESERVE.bytes() as u64 } else { 0 };
+        let each = share.saturating_sub(buffer + beside).min(self.memory.window_bytes_max);
         // Below three buffers a window would stop and go; what is granted on demand then reaches further.
         if each < 3 * buffer || self.has_long_blocks { 0 } else { each / buffer * buffer }
     }
@@ -203,6 +208,11 @@ impl GateCredit {
         let entry = &mut self.channels[index as usize];
         entry.feed = Some(feed);
         entry.lost = false;
+        if feed.placement == PayloadPlacement::Remote && !self.is_remote {
+            self.is_remote = true;
+            // The window is to be computed anew.
+            self.limit_bytes = 0;
+        }
         self.want(index);
     }
 

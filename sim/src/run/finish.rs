@@ -9,7 +9,7 @@ use crate::check;
 use crate::journal::Rule;
 
 /// So many rounds in which no task gets on: more than all heartbeats of every patience.
-const ROUNDS_IN_VAIN: u64 = 300_000;
+const ROUNDS_IN_VAIN: u64 = 3_000_000;
 
 impl Run {
     pub(super) fn go_to_the_end(&mut self) {
