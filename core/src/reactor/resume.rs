@@ -177,8 +177,7 @@ impl Reactor {
         let at = now.after(backoff(entry.patience.attempts));
         if let LinkState::Lost(loss) = &mut entry.way {
             tracing::debug!(node = %entry.peer.node, cause = %failed, "no other link yet");
-            let lost = loss.cause.split("; last: ").next().unwrap_or_default();
-            loss.cause = format!("{lost}; last: {failed}");
+            loss.last = Some(failed.to_string());
             loss.attempt = Attempt::Due(at);
         }
     }
@@ -203,8 +202,9 @@ impl Reactor {
             if loss.until > now {
                 return self.reconnect_if_due(now, session);
             }
+            let last = loss.last.as_ref().map_or_else(String::new, |last| format!("; last: {last}"));
             let text = format!(
-                "the link to node {} was lost ({}) and there was no other within {:?} (session.resume_timeout)",
+                "the link to node {} was lost ({}{last}) and there was no other within {:?} (session.resume_timeout)",
                 entry.peer.node, loss.cause, self.settings.resume_timeout
             );
             return self.end_session(now, session, ReasonCode::WorkerLost, &text);
@@ -214,7 +214,6 @@ impl Reactor {
             Err(violation @ Violation::Silent { .. }) => {
                 // Perhaps only the connection is dead, and another one would do.
                 if let Some(link) = entry.link() {
-                    self.sessions.take_off(link);
                     self.transport.close(link);
                 }
                 self.link_lost(now, session, ReasonCode::Silent, violation.to_string());

@@ -47,8 +47,10 @@ pub(super) enum LinkState {
 
 /// A link that is lost, and what is done about it.
 pub(super) struct Loss {
-    /// Why it is lost, and why the last attempt to replace it failed.
+    /// Why it is lost.
     pub(super) cause: String,
+    /// Why the last attempt to replace it failed.
+    pub(super) last: Option<String>,
     /// When the session gives up.
     pub(super) until: Time,
     pub(super) attempt: Attempt,
@@ -71,7 +73,7 @@ impl PeerSession {
         }
         self.was_heard |= self.is_heard;
         let until = self.patience.link_lost(now, patience);
-        self.way = LinkState::Lost(Loss { cause, until, attempt });
+        self.way = LinkState::Lost(Loss { cause, last: None, until, attempt });
     }
 
     /// A message of the peer's has come; `gets_on`: with something new.
