@@ -14,6 +14,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod device;
+mod disk;
 mod hub;
 mod in_process;
 mod link;
@@ -23,6 +24,11 @@ mod stream_loopback;
 mod transport;
 
 pub use device::{Device, Wait};
+pub use disk::{
+    DISK_ALIGNMENT, DISK_REQUEST_BYTES_MAX, DirectoryCapabilities, DirectoryId, Disk, DiskBuildError,
+    DiskCapabilities, DiskCompletion, DiskDone, DiskError, DiskFactory, DiskRequest, DiskSetup, FileId, FileOwner,
+    ListedFile, OwnerState,
+};
 pub use in_process::InProcess;
 pub use link::{Address, CloseCause, Connect, LinkId, Peer};
 pub use remote_loopback::RemoteLoopback;
