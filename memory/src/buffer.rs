@@ -133,6 +133,12 @@ impl Buffer {
         self.span.try_merge(next.span).map_err(|span| Buffer { span })
     }
 
+    /// Makes it writable again if nobody else has a handle to its segment; else it comes back. No copy. For memory
+    /// that was lent to a device to read, and is used anew.
+    pub fn try_thaw(self) -> Result<BufferMut, Buffer> {
+        if self.span.is_alone() { Ok(BufferMut::exclusive(self.span)) } else { Err(self) }
+    }
+
     /// Where its first byte lies, for a device's table. An empty buffer may lie anywhere.
     pub fn location(&self) -> Location {
         self.span.location()

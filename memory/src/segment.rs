@@ -59,6 +59,11 @@ impl SegmentRef {
         unsafe { self.shared.as_ref() }
     }
 
+    /// Whether this is the only share. Acquire: what others did with the bytes comes before what is done now.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.count().load(Ordering::Acquire) == 1
+    }
+
     /// Whether both are shares of the same segment.
     pub(crate) fn same_segment(&self, other: &SegmentRef) -> bool {
         self.shared == other.shared && self.granule == other.granule

@@ -122,6 +122,11 @@ impl Span {
         Ok(())
     }
 
+    /// Whether no other span has a share in the segment: then no other handle can come into being but by this one.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.segment.as_ref().is_none_or(SegmentRef::is_alone)
+    }
+
     fn is_followed_by(&self, next: &Span) -> bool {
         let same = match (&self.segment, &next.segment) {
             (Some(segment), Some(other)) => segment.same_segment(other),

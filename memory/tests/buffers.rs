@@ -33,6 +33,22 @@ fn an_arena_comes_zeroed() {
 }
 
 #[test]
+fn only_the_last_handle_of_a_segment_thaws() {
+    let (pool, mut buffer) = buffer();
+    buffer[0] = 7;
+    let frozen = buffer.freeze();
+    let part = frozen.slice(0..10);
+    let frozen = frozen.try_thaw().expect_err("another handle reads the same bytes");
+    drop(part);
+    let mut thawed = frozen.try_thaw().expect("nobody else is left");
+    assert_eq!((thawed[0], thawed.len()), (7, SizeClass::UNIT.bytes()));
+    thawed[0] = 8;
+    drop(thawed);
+    assert_eq!(pool.in_use_bytes(), 0);
+    assert!(Buffer::empty().try_thaw().is_ok());
+}
+
+#[test]
 fn parts_are_ranges_of_one_segment() {
     let (_, mut back) = buffer();
     let start = back.location();
