@@ -7,7 +7,10 @@ use std::ptr;
 
 use io_uring::{opcode, squeue, types};
 
+use crate::file::{self, Transfer};
 use crate::operation::{Incoming, Operation, Outgoing, PIECES_MAX};
+use crate::probe::Features;
+use crate::registered::Registered;
 
 // IORING_SEND_ZC_REPORT_USAGE of linux/io_uring.h: the notification says whether the kernel copied. The crate
 // `io-uring` does not export it.
@@ -36,7 +39,12 @@ impl Message {
 
     /// The submission entry for the operation. It points into this message and into what the operation
     /// holds: neither may be moved out of, changed or freed until the final completion.
-    pub(crate) fn prepare(&mut self, operation: &mut Operation, zero_copy_supported: bool) -> squeue::Entry {
+    pub(crate) fn prepare(
+        &mut self,
+        operation: &mut Operation,
+        features: &Features,
+        registered: Option<&Registered>,
+    ) -> squeue::Entry {
         match operation {
             Operation::Accept { listener } => {
                 opcode::Accept::new(descriptor(listener), ptr::null_mut(), ptr::null_mut())
@@ -48,23 +56,42 @@ impl Message {
                 opcode::Connect::new(descriptor(socket), self.address.as_ptr(), self.address.len()).build()
             }
             Operation::Send { socket, pieces, skip, zero_copy } => {
-                self.gather(pieces.iter().map(Outgoing::as_slice).map(|s| (s.as_ptr().cast_mut(), s.len())), *skip);
+                self.gather(ranges_to_read(pieces), *skip);
                 // WAITALL: the kernel goes on after a short send, instead of us.
                 let flags = (libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32;
-                if *zero_copy && zero_copy_supported {
+                if *zero_copy && features.sendmsg_zc {
                     let send = opcode::SendMsgZc::new(descriptor(socket), &raw const self.head);
                     return send.flags(flags).ioprio(REPORT_USAGE).build();
                 }
                 opcode::SendMsg::new(descriptor(socket), &raw const self.head).flags(flags).build()
             }
             Operation::Receive { socket, pieces, skip, wait_all } => {
-                let slices = pieces.iter_mut().map(Incoming::as_mut_slice);
-                self.gather(slices.map(|s| (s.as_mut_ptr(), s.len())), *skip);
+                self.gather(ranges_to_fill(pieces), *skip);
                 let flags = if *wait_all { libc::MSG_WAITALL as u32 } else { 0 };
                 opcode::RecvMsg::new(descriptor(socket), &raw mut self.head).flags(flags).build()
             }
+            Operation::Read { file, offset, pieces, skip } => {
+                self.gather(ranges_to_fill(pieces), *skip);
+                self.transfer(file, *offset + *skip as u64, features, registered).read()
+            }
+            Operation::Write { file, offset, pieces, skip } => {
+                self.gather(ranges_to_read(pieces), *skip);
+                self.transfer(file, *offset + *skip as u64, features, registered).write()
+            }
+            Operation::Sync { file, data_only } => file::sync(descriptor(file), *data_only),
             Operation::Watch { file } => opcode::PollAdd::new(descriptor(file), libc::POLLIN as u32).build(),
         }
+    }
+
+    /// What was gathered, to or from a place in a file.
+    fn transfer<'a>(
+        &'a self,
+        file: &OwnedFd,
+        offset: u64,
+        features: &'a Features,
+        registered: Option<&'a Registered>,
+    ) -> Transfer<'a> {
+        Transfer { file: descriptor(file), offset, ranges: &self.iovecs, features, registered }
     }
 
     /// Points the message head at the pieces, from `skip` bytes on.
@@ -84,6 +111,14 @@ impl Message {
         self.head.msg_iov = self.iovecs.as_mut_ptr();
         self.head.msg_iovlen = self.iovecs.len() as _;
     }
+}
+
+fn ranges_to_read(pieces: &[Outgoing]) -> impl Iterator<Item = (*mut u8, usize)> {
+    pieces.iter().map(Outgoing::as_slice).map(|slice| (slice.as_ptr().cast_mut(), slice.len()))
+}
+
+fn ranges_to_fill(pieces: &mut [Incoming]) -> impl Iterator<Item = (*mut u8, usize)> {
+    pieces.iter_mut().map(Incoming::as_mut_slice).map(|slice| (slice.as_mut_ptr(), slice.len()))
 }
 
 fn descriptor(file: &OwnedFd) -> types::Fd {

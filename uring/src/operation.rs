@@ -53,6 +53,41 @@ pub enum Operation {
         /// Complete only when the pieces (the first [`PIECES_MAX`]) are full or the stream has ended.
         wait_all: bool,
     },
+    /// Read from a file into the pieces in order. One that is open for direct IO (`O_DIRECT`) takes only offsets,
+    /// lengths and places in memory that are multiples of what its device wants, else the result is `EINVAL`.
+    ///
+    /// If all of it is memory of the [registered](crate::Ring::register) arena, the kernel neither looks it up nor
+    /// pins it anew. Once begun, a direct read or write cannot be cancelled.
+    Read {
+        /// The file.
+        file: Arc<OwnedFd>,
+        /// Where the first piece's first byte is in the file, in bytes; the end is at most at `i64::MAX`.
+        offset: u64,
+        /// Where the bytes go.
+        pieces: Vec<Incoming>,
+        /// Bytes at the start of the pieces that are filled already; less than they hold. To go on after a short
+        /// read, add what came to it.
+        skip: usize,
+    },
+    /// Write the pieces to a file in order. As for [`Operation::Read`], and a short write is as rare as it is legal.
+    Write {
+        /// The file.
+        file: Arc<OwnedFd>,
+        /// Where the first piece's first byte is to be in the file, in bytes; the end is at most at `i64::MAX`.
+        offset: u64,
+        /// What to write.
+        pieces: Vec<Outgoing>,
+        /// Bytes at the start of the pieces that are written already; less than they hold.
+        skip: usize,
+    },
+    /// Have what was written to the file survive a loss of power: the writes that are complete by now. Those still in
+    /// flight may or may not be among it.
+    Sync {
+        /// The file.
+        file: Arc<OwnedFd>,
+        /// Only what is needed to read the bytes again: not the file's times (`fdatasync`).
+        data_only: bool,
+    },
     /// Complete once when the file is readable, hung up or in error.
     Watch {
         /// The file: an eventfd, a socket, another ring.
@@ -61,14 +96,24 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Panics if there is no byte to move: a receive of no bytes cannot be told from the end of the stream.
+    /// Panics if there is no byte to move: a receive of no bytes cannot be told from the end of the stream. Or if the
+    /// place in the file is one that the kernel takes for another: from `i64::MAX` on offsets are negative, and −1 is
+    /// wherever the file's position is.
     pub(crate) fn assert_moves_bytes(&self) {
         let (bytes, skip) = match self {
             Operation::Send { pieces, skip, .. } => (length(pieces, Outgoing::as_slice), *skip),
             Operation::Receive { pieces, skip, .. } => (length(pieces, Incoming::as_slice), *skip),
-            Operation::Accept { .. } | Operation::Connect { .. } | Operation::Watch { .. } => return,
+            Operation::Read { pieces, skip, .. } => (length(pieces, Incoming::as_slice), *skip),
+            Operation::Write { pieces, skip, .. } => (length(pieces, Outgoing::as_slice), *skip),
+            Operation::Accept { .. } | Operation::Connect { .. } | Operation::Sync { .. } | Operation::Watch { .. } => {
+                return;
+            }
         };
         assert!(skip < bytes, "an operation skips {skip} of its {bytes} bytes: nothing is left to move");
+        if let Operation::Read { offset, .. } | Operation::Write { offset, .. } = self {
+            let fits = offset.checked_add(bytes as u64).is_some_and(|end| end <= i64::MAX as u64);
+            assert!(fits, "{bytes} bytes at {offset} of a file: no file is longer than {} bytes", i64::MAX);
+        }
     }
 }
 
@@ -149,6 +194,12 @@ pub enum Done {
     },
     /// So many bytes came, from `skip` on; none is the end of the stream.
     Received(usize),
+    /// So many bytes were read, from `skip` on; none is the end of the file.
+    Read(usize),
+    /// So many bytes were written, from `skip` on.
+    Written(usize),
+    /// What had been written is on the medium.
+    Synced,
     /// The watched file is readable, hung up or in error.
     Ready,
 }

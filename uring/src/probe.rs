@@ -40,6 +40,26 @@ pub struct Features {
     pub send_zc: bool,
     /// Zero-copy `sendmsg` (6.1) with a report whether it was one (6.2).
     pub sendmsg_zc: bool,
+    /// `read` at an offset. This and the four after it are what [`Features::files`] asks for.
+    pub read: bool,
+    /// `write` at an offset.
+    pub write: bool,
+    /// `readv`.
+    pub readv: bool,
+    /// `writev`.
+    pub writev: bool,
+    /// `fsync`.
+    pub fsync: bool,
+    /// `read` into a registered buffer.
+    pub read_fixed: bool,
+    /// `write` from a registered buffer.
+    pub write_fixed: bool,
+    /// `readv` into a registered buffer (6.15).
+    pub readv_fixed: bool,
+    /// `writev` from a registered buffer (6.15).
+    pub writev_fixed: bool,
+    /// Buffers can be registered.
+    pub fixed_buffers: bool,
 }
 
 /// The set-up flags of a ring, the youngest first.
@@ -55,6 +75,15 @@ pub struct Setup {
     pub taskrun_flag: bool,
     /// A refused entry does not hold up those behind it (5.18).
     pub submit_all: bool,
+}
+
+/// How a ring learns that a device is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is told.
+    Interrupted,
+    /// It asks: `IORING_SETUP_IOPOLL`.
+    Polled,
 }
 
 impl Setup {
@@ -88,9 +117,12 @@ impl Setup {
         }
     }
 
-    pub(crate) fn build(self, entries: u32, completions: u32) -> io::Result<IoUring> {
+    pub(crate) fn build(self, entries: u32, completions: u32, kind: Kind) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions);
+        if kind == Kind::Polled {
+            builder.setup_iopoll();
+        }
         if self.no_sqarray {
             builder.setup_no_sqarray();
         }
@@ -120,6 +152,7 @@ impl Features {
         let mut opcodes = Probe::new();
         ring.submitter().register_probe(&mut opcodes).map_err(Refusal::from_setup_error)?;
         let sendmsg_zc = opcodes.is_supported(opcode::SendMsgZc::CODE) && reports_usage(ring);
+        let fixed_buffers = registers_buffers(&ring.submitter());
         let parameters = ring.params();
         let features = Features {
             setup,
@@ -135,11 +168,26 @@ impl Features {
             poll_add: opcodes.is_supported(opcode::PollAdd::CODE),
             send_zc: opcodes.is_supported(opcode::SendZc::CODE),
             sendmsg_zc,
+            read: opcodes.is_supported(opcode::Read::CODE),
+            write: opcodes.is_supported(opcode::Write::CODE),
+            readv: opcodes.is_supported(opcode::Readv::CODE),
+            writev: opcodes.is_supported(opcode::Writev::CODE),
+            fsync: opcodes.is_supported(opcode::Fsync::CODE),
+            read_fixed: opcodes.is_supported(opcode::ReadFixed::CODE),
+            write_fixed: opcodes.is_supported(opcode::WriteFixed::CODE),
+            readv_fixed: opcodes.is_supported(opcode::ReadvFixed::CODE),
+            writev_fixed: opcodes.is_supported(opcode::WritevFixed::CODE),
+            fixed_buffers,
         };
         match features.missing(parameters, &ring.submitter()) {
             Some(missing) => Err(Refusal::TooOld { missing, kernel: kernel_release() }),
             None => Ok(features),
         }
+    }
+
+    /// Whether a ring can read, write and sync files, be it without fixed buffers. A ring for sockets need not.
+    pub fn files(&self) -> bool {
+        self.read && self.write && self.readv && self.writev && self.fsync
     }
 
     fn missing(&self, parameters: &Parameters, submitter: &Submitter<'_>) -> Option<&'static str> {
@@ -165,6 +213,11 @@ impl Features {
 fn cancels_synchronously(submitter: &Submitter<'_>) -> bool {
     let cancelled = submitter.register_sync_cancel(Some(types::Timespec::new()), types::CancelBuilder::any());
     cancelled.err().is_none_or(|error| error.raw_os_error() == Some(libc::ENOENT))
+}
+
+/// Whether buffers may be registered: a table of one empty place is, which pins nothing, and is taken back.
+fn registers_buffers(submitter: &Submitter<'_>) -> bool {
+    submitter.register_buffers_sparse(1).and_then(|()| submitter.unregister_buffers()).is_ok()
 }
 
 /// Whether a zero-copy send may ask for the usage report: no list says so, hence one that must fail is tried.
@@ -202,6 +255,12 @@ impl fmt::Display for Features {
             (self.no_iowait, "no_iowait"),
             (self.send_zc, "send_zc"),
             (self.sendmsg_zc, "sendmsg_zc"),
+            (self.files(), "files"),
+            (self.fixed_buffers, "fixed_buffers"),
+            (self.read_fixed, "read_fixed"),
+            (self.write_fixed, "write_fixed"),
+            (self.readv_fixed, "readv_fixed"),
+            (self.writev_fixed, "writev_fixed"),
         ];
         let names: Vec<&str> = optional.into_iter().filter_map(|(there, name)| there.then_some(name)).collect();
         f.write_str(&names.join(" "))
@@ -281,7 +340,8 @@ fn kernel_release() -> String {
 
 /// Sets up a small ring, looks at it and closes it again.
 pub fn probe() -> Result<Features, Refusal> {
-    let (mut ring, setup) = Setup::negotiate(|setup| setup.build(4, 8)).map_err(Refusal::from_setup_error)?;
+    let (mut ring, setup) =
+        Setup::negotiate(|setup| setup.build(4, 8, Kind::Interrupted)).map_err(Refusal::from_setup_error)?;
     Features::of(&mut ring, setup)
 }
 

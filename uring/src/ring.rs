@@ -12,9 +12,11 @@ use std::time::Duration;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode};
 use rustix::event::{EventfdFlags, eventfd};
+use sluice_memory::Arena;
 
 use crate::operation::{Completion, Operation};
-use crate::probe::{Features, Refusal, Setup};
+use crate::probe::{Features, Kind, Refusal, Setup};
+use crate::registered::{RegisterError, Registered};
 use crate::socket;
 use crate::table::{Key, Table};
 
@@ -68,7 +70,8 @@ pub enum RingError {
 ///
 /// Dropping it cancels what is in flight and waits until the kernel has let go of everything: usually
 /// at once; up to a second for zero-copy sends whose peer does not acknowledge, which are then
-/// [aborted](crate::abort). What was pushed and not yet submitted is never begun.
+/// [aborted](crate::abort). Reads and writes of files that the device has are waited for, however long it takes: they
+/// cannot be cancelled. What was pushed and not yet submitted is never begun.
 ///
 /// # Sleeping
 ///
@@ -83,6 +86,7 @@ pub enum RingError {
 pub struct Ring {
     // Fields drop in this order: the ring is closed before anything it held goes.
     io: IoUring,
+    registered: Option<Registered>,
     table: Table,
     last: Vec<Completion>,
     // Cancels that found the submission queue full; each operation is at most once in here.
@@ -95,6 +99,7 @@ pub struct Ring {
     pushed: u64,
     submitted: u64,
     features: Features,
+    kind: Kind,
     // SINGLE_ISSUER and DEFER_TASKRUN bind the ring to its thread; `IoUring` by itself is Send and Sync.
     on_this_thread: PhantomData<*mut ()>,
 }
@@ -102,18 +107,28 @@ pub struct Ring {
 impl Ring {
     /// A ring for this thread.
     pub fn new(options: RingOptions) -> Result<Ring, RingError> {
+        Ring::of_kind(Kind::Interrupted, options)
+    }
+
+    /// For [`PolledRing`](crate::PolledRing), which allows only what such a ring can do.
+    pub(crate) fn polled(options: RingOptions) -> Result<Ring, RingError> {
+        Ring::of_kind(Kind::Polled, options)
+    }
+
+    fn of_kind(kind: Kind, options: RingOptions) -> Result<Ring, RingError> {
         let RingOptions { entries, operations_max } = options;
         if !(1..=ENTRIES_MAX).contains(&entries) || !(1..=OPERATIONS_MAX).contains(&operations_max) {
             return Err(RingError::Size { entries, operations_max });
         }
         // Every completion there can be has its place, so that the queue does not overflow.
         let completions = (operations_max * COMPLETIONS_PER_OPERATION).max(entries.next_power_of_two());
-        let ring = Setup::negotiate(|setup| setup.build(entries, completions));
+        let ring = Setup::negotiate(|setup| setup.build(entries, completions, kind));
         let (mut io, setup) = ring.map_err(Refusal::from_setup_error)?;
         let features = Features::of(&mut io, setup)?;
         let wake = wake_by_eventfd(&mut io).map_err(Refusal::from_setup_error)?;
         Ok(Ring {
             io,
+            registered: None,
             table: Table::new(operations_max),
             last: Vec::new(),
             cancels: VecDeque::with_capacity(operations_max as usize),
@@ -122,6 +137,7 @@ impl Ring {
             pushed: 0,
             submitted: 0,
             features,
+            kind,
             on_this_thread: PhantomData,
         })
     }
@@ -129,6 +145,26 @@ impl Ring {
     /// What the kernel gave us.
     pub fn features(&self) -> &Features {
         &self.features
+    }
+
+    /// Has the kernel keep the arena's pages at hand: reads and writes of files in memory of this arena, and of no
+    /// other, then go without looking them up. All of it becomes resident, and counts as locked memory of the user
+    /// unless the process has `CAP_IPC_LOCK`. It stays mapped and registered as long as this ring lives.
+    ///
+    /// If the kernel refuses, the ring goes on without.
+    ///
+    /// # Panics
+    ///
+    /// If an arena is registered already.
+    pub fn register(&mut self, arena: &Arena) -> Result<(), RegisterError> {
+        assert!(self.registered.is_none(), "a ring registers one arena, once");
+        self.registered = Some(Registered::with(&self.io.submitter(), arena)?);
+        Ok(())
+    }
+
+    /// Whether an arena is registered.
+    pub fn is_registered(&self) -> bool {
+        self.registered.is_some()
     }
 
     /// Operations pushed whose completion has not been reaped.
@@ -147,7 +183,7 @@ impl Ring {
     ///
     /// # Panics
     ///
-    /// If a send or receive has no byte left to move.
+    /// If a transfer has no byte left to move, or reaches beyond `i64::MAX` in a file.
     pub fn push(&mut self, token: u64, operation: Operation) -> Result<(), Operation> {
         operation.assert_moves_bytes();
         if self.table.is_full() {
@@ -156,7 +192,8 @@ impl Ring {
         if self.queue_is_full() && (self.submit().is_err() || self.queue_is_full()) {
             return Err(operation);
         }
-        let entry = self.table.insert(token, operation, self.pushed, self.features.sendmsg_zc);
+        let registered = self.registered.as_ref();
+        let entry = self.table.insert(token, operation, self.pushed, &self.features, registered);
         // SAFETY: all that the entry points to is owned by the table's slot and stays in place until the
         // final completion (`Table::complete`) or until no kernel operation is left (`Ring::drop`).
         let queued = unsafe { self.io.submission().push(&entry) };
@@ -315,7 +352,9 @@ impl Ring {
         if submission.cq_overflow() {
             return true;
         }
-        if self.features.setup.taskrun_flag { submission.taskrun() } else { self.table.len() > 0 }
+        // A device that is polled raises no flag.
+        let told = self.features.setup.taskrun_flag && self.kind == Kind::Interrupted;
+        if told { submission.taskrun() } else { self.table.len() > 0 }
     }
 
     /// Cancels everything and waits until the kernel has no operation of ours.

@@ -8,6 +8,8 @@ use io_uring::{cqueue, squeue};
 
 use crate::message::Message;
 use crate::operation::{Completion, Done, Operation};
+use crate::probe::Features;
+use crate::registered::Registered;
 
 // IORING_NOTIF_USAGE_ZC_COPIED of linux/io_uring.h: in the result of a notification, "the kernel copied".
 const USAGE_COPIED: u32 = 1 << 31;
@@ -97,13 +99,14 @@ impl Table {
         token: u64,
         operation: Operation,
         pushed_at: u64,
-        zero_copy_supported: bool,
+        features: &Features,
+        registered: Option<&Registered>,
     ) -> squeue::Entry {
         let index = self.free.pop().expect("the caller asked is_full()");
         let slot = &mut self.slots[index as usize];
         let flight = Flight { token, operation, pushed_at, cancelled: false, progress: Progress::default() };
         let flight = slot.flight.insert(flight);
-        let entry = slot.message.prepare(&mut flight.operation, zero_copy_supported);
+        let entry = slot.message.prepare(&mut flight.operation, features, registered);
         entry.user_data(Key::new(index, slot.generation).0)
     }
 
@@ -203,6 +206,9 @@ fn done(operation: &Operation, result: i32, copied: bool) -> io::Result<Done> {
         Operation::Connect { .. } => Done::Connected,
         Operation::Send { .. } => Done::Sent { bytes: result as usize, copied },
         Operation::Receive { .. } => Done::Received(result as usize),
+        Operation::Read { .. } => Done::Read(result as usize),
+        Operation::Write { .. } => Done::Written(result as usize),
+        Operation::Sync { .. } => Done::Synced,
         Operation::Watch { .. } => Done::Ready,
     })
 }
