@@ -1,4 +1,4 @@
-//! The rules that every transport keeps, as tests that it runs.
+//! The rules that every transport keeps, as tests that it runs; [`disk`] has those of disks.
 //!
 //! ```
 //! // In the transport's tests, with this crate and its feature `conformance` as a dev-dependency:
@@ -13,6 +13,7 @@
 //! has come to pass. So a transport that forgets to wake fails, after some seconds, and so does one that waits for ever.
 
 mod closing;
+pub mod disk;
 mod landing;
 mod links;
 mod messages;

@@ -1,10 +1,12 @@
 //! The disk seam: files in a few directories, whole requests in any order, memory of the arena both ways.
 
+mod owner;
+
 use std::io;
 use std::path::PathBuf;
 use std::task::Waker;
 
-use sluice_memory::{Arena, Buffer, BufferMut};
+use sluice_memory::{Arena, Buffer, BufferMut, Location};
 use sluice_protocol::{Incarnation, NodeId};
 
 use crate::device::Device;
@@ -15,6 +17,9 @@ pub const DISK_ALIGNMENT: usize = 4096;
 
 /// The most that one read or write moves, in bytes. Larger ones are handed to kernel threads and get slower.
 pub const DISK_REQUEST_BYTES_MAX: usize = 512 << 10;
+
+/// Leaves room for the owner's name within the 255 bytes that a name has on most file systems.
+const FILE_NAME_BYTES_MAX: usize = 100;
 
 /// Reads and writes files. Belongs to one reactor.
 ///
@@ -34,8 +39,8 @@ pub trait Disk: Device {
     /// under way as it takes hands the request back: after the next completion there is room.
     ///
     /// # Panics
-    /// If a read or write is not aligned, has no bytes or more than [`DISK_REQUEST_BYTES_MAX`], or if the file is not
-    /// open.
+    /// If a read or write is not aligned, has no bytes or more than [`DISK_REQUEST_BYTES_MAX`], if the file is not
+    /// open, or is to be closed while something of it is under way, or if there is no such directory.
     fn submit(&mut self, token: u64, request: DiskRequest) -> Result<(), DiskRequest>;
 
     /// Starts what was submitted, and adds what has completed since the last call.
@@ -50,7 +55,7 @@ pub struct DirectoryId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u64);
 
-/// The name of a life of a worker.
+/// The name of a life of a worker, safe within the name of a file: [`DiskSetup::owner`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileOwner(pub String);
 
@@ -61,7 +66,8 @@ pub enum DiskRequest {
     Create {
         /// Where.
         directory: DirectoryId,
-        /// Its name: letters, digits, `-`, `_` and `.`, at most 100 of them.
+        /// Its name: letters and digits of ASCII, `-`, `_` and `.`, 1 to 100 of them. Another one is an error of the
+        /// kind [`io::ErrorKind::InvalidInput`], here and wherever a file is named.
         name: String,
     },
     /// Open an own file that exists, to read.
@@ -104,7 +110,8 @@ pub enum DiskRequest {
         /// From where, one after the other.
         from: Vec<Buffer>,
     },
-    /// Have all that was written so far, the file's length and its name survive a loss of power.
+    /// Have all that was written, the file's length and its name survive a loss of power. A write counts if its completion
+    /// came before this was submitted.
     Sync {
         /// Which.
         file: FileId,
@@ -114,8 +121,9 @@ pub enum DiskRequest {
         /// Which.
         file: FileId,
     },
-    /// Remove an own file, or one whose owner is dead. It may be open: then its room is free when it is closed. One that
-    /// is not there counts as removed.
+    /// Remove an own file, or one whose owner is dead. It may be open: then its room is free when it is closed, or an
+    /// instant later. One that is not there counts as removed; of an owner who lives it is an error of the kind
+    /// [`io::ErrorKind::ResourceBusy`].
     Remove {
         /// Where.
         directory: DirectoryId,
@@ -124,7 +132,9 @@ pub enum DiskRequest {
         /// Its name.
         name: String,
     },
-    /// Make a file of a dead owner an own one, of the same name. Of two who try, one gets it.
+    /// Make a file of a dead owner an own one, of the same name, which no own one may have. Of two who try, one gets
+    /// it, and the other an error of the kind [`io::ErrorKind::NotFound`] or [`io::ErrorKind::ResourceBusy`], which is
+    /// also what an owner who lives gives.
     Adopt {
         /// Where.
         directory: DirectoryId,
@@ -143,6 +153,57 @@ pub enum DiskRequest {
         /// Where.
         directory: DirectoryId,
     },
+}
+
+impl DiskRequest {
+    /// The open file that it is for.
+    pub fn file(&self) -> Option<FileId> {
+        match self {
+            Self::Allocate { file, .. }
+            | Self::Truncate { file, .. }
+            | Self::Read { file, .. }
+            | Self::Write { file, .. }
+            | Self::Sync { file }
+            | Self::Close { file } => Some(*file),
+            _ => None,
+        }
+    }
+
+    /// What it moves, in bytes: 0 for all but reads and writes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Read { into, .. } => into.iter().map(|piece| piece.len()).sum(),
+            Self::Write { from, .. } => from.iter().map(|piece| piece.len()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Checks a read or write as [`Disk::submit`] has to.
+    ///
+    /// # Panics
+    /// If it is not aligned, in the file or in memory, or moves no bytes or more than [`DISK_REQUEST_BYTES_MAX`].
+    pub fn assert_aligned(&self) {
+        let (offset, pieces): (u64, Vec<(Location, usize)>) = match self {
+            Self::Read { offset, into, .. } => (*offset, into.iter().map(|to| (to.location(), to.len())).collect()),
+            Self::Write { offset, from, .. } => (*offset, from.iter().map(|of| (of.location(), of.len())).collect()),
+            _ => return,
+        };
+        let is_aligned = |bytes: u64| bytes.is_multiple_of(DISK_ALIGNMENT as u64);
+        assert!(is_aligned(offset), "offset {offset} is not aligned to {DISK_ALIGNMENT} bytes");
+        for (Location { offset, .. }, length) in pieces {
+            let fits = length > 0 && is_aligned(length as u64) && is_aligned(u64::from(offset));
+            assert!(fits, "a piece of {length} bytes at {offset} in memory is not aligned to {DISK_ALIGNMENT} bytes");
+        }
+        let bytes = self.bytes();
+        let most = DISK_REQUEST_BYTES_MAX;
+        assert!((1..=most).contains(&bytes), "a request of {bytes} bytes, of 1 to {most} that are possible");
+    }
+}
+
+/// Whether a file can be called so: see [`DiskRequest::Create`].
+pub fn is_file_name(name: &str) -> bool {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=FILE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_safe)
 }
 
 /// A request that is over.
@@ -269,4 +330,19 @@ pub struct DiskBuildError {
     pub disk: &'static str,
     /// What is wrong, with what, and what to do about it.
     pub problem: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_operation_the_path_and_the_place() {
+        let path = PathBuf::from("/data/a");
+        let source = || io::Error::from(io::ErrorKind::StorageFull);
+        let written = DiskError { operation: "write to", path: path.clone(), offset: Some(4096), source: source() };
+        assert_eq!(written.to_string(), "write to /data/a at 4096: no storage space");
+        let opened = DiskError { operation: "open", path, offset: None, source: source() };
+        assert_eq!(opened.to_string(), "open /data/a: no storage space");
+    }
 }

@@ -1,13 +1,13 @@
-//! What a transport promises: the seam, its conformance suite and its reference implementations.
+//! What a transport and a disk promise: the seams, their conformance suites and their reference implementations.
 //!
 //! Four rules hold for every device:
 //!
-//! 1. It belongs to one reactor and is used by that reactor's thread only. What builds it ([`TransportFactory`]) is
-//!    `Send`; the device is not.
+//! 1. It belongs to one reactor and is used by that reactor's thread only. What builds it ([`TransportFactory`],
+//!    [`DiskFactory`]) is `Send`; the device is not.
 //! 2. What it was given is its own until an event, or the `Err` of the call, gives it back. While hardware may touch a
 //!    range there is no safe handle to that range.
 //! 3. It never blocks and never spins: [`Device::prepare_to_wait`] says what to sleep on.
-//! 4. What it can do is data ([`Capabilities`]), never a question about its kind.
+//! 4. What it can do is data ([`Capabilities`], [`DiskCapabilities`]), never a question about its kind.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,8 @@ mod disk;
 mod hub;
 mod in_process;
 mod link;
+#[cfg(any(test, feature = "conformance"))]
+mod memory_disk;
 mod remote_loopback;
 #[cfg(any(test, feature = "conformance"))]
 mod stream_loopback;
@@ -25,12 +27,14 @@ mod transport;
 
 pub use device::{Device, Wait};
 pub use disk::{
-    DISK_ALIGNMENT, DISK_REQUEST_BYTES_MAX, DirectoryCapabilities, DirectoryId, Disk, DiskBuildError,
-    DiskCapabilities, DiskCompletion, DiskDone, DiskError, DiskFactory, DiskRequest, DiskSetup, FileId, FileOwner,
-    ListedFile, OwnerState,
+    DISK_ALIGNMENT, DISK_REQUEST_BYTES_MAX, DirectoryCapabilities, DirectoryId, Disk, DiskBuildError, DiskCapabilities,
+    DiskCompletion, DiskDone, DiskError, DiskFactory, DiskRequest, DiskSetup, FileId, FileOwner, ListedFile,
+    OwnerState, is_file_name,
 };
 pub use in_process::InProcess;
 pub use link::{Address, CloseCause, Connect, LinkId, Peer};
+#[cfg(any(test, feature = "conformance"))]
+pub use memory_disk::MemoryDisk;
 pub use remote_loopback::RemoteLoopback;
 #[cfg(any(test, feature = "conformance"))]
 pub use stream_loopback::StreamLoopback;

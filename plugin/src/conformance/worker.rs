@@ -1,7 +1,7 @@
 //! One worker: a transport, its memory, and what it sleeps on.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -86,8 +86,8 @@ impl Worker {
 
 /// A worker that was let sleep, and is not looked at again before it is woken.
 pub(super) struct Sleeper {
-    file: Option<OwnedFd>,
-    bell: Arc<Bell>,
+    pub(super) file: Option<OwnedFd>,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Sleeper {
@@ -127,7 +127,8 @@ pub(super) fn sleep(workers: &mut [Worker], left_alone: impl Fn(usize) -> bool, 
     ready
 }
 
-fn poll_files(files: &mut [PollFd<'_>], bound: Duration) {
+/// Sleeps until one of the files is readable, or for `bound`.
+pub(super) fn poll_files(files: &mut [PollFd<'_>], bound: Duration) {
     let bound = Timespec::try_from(bound).expect("seconds, not centuries");
     match poll(files, Some(&bound)) {
         Ok(_) | Err(Errno::INTR) => {}
@@ -146,6 +147,12 @@ impl Bell {
     pub(super) fn hush(&self) {
         // Fails where it has not rung.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
