@@ -15,7 +15,7 @@ const fn rule(name: &'static str, may: &'static [&'static str], tests_may: &'sta
 
 /// ARCHITECTURE.md draws the same. The engine and the plug-ins are strangers to each other, in their tests as well:
 /// `core` is tested with the reference transports of `plugin`, and a plug-in with the conformance suite.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     rule("sluice-memory", &[], &[]),
     rule("sluice-protocol", &[], &[]),
     rule("sluice-plugin", &["sluice-memory", "sluice-protocol"], &[]),
@@ -27,11 +27,13 @@ const RULES: [Rule; 10] = [
         &["sluice-plugin", "sluice-handshake", "sluice-uring", "sluice-memory", "sluice-protocol"],
         &[],
     ),
+    rule("sluice-uring-disk", &["sluice-plugin", "sluice-uring", "sluice-memory", "sluice-protocol"], &[]),
     rule(
         "sluice-perf",
         &[
             "sluice-core",
             "sluice-transport-tcp",
+            "sluice-uring-disk",
             "sluice-plugin",
             "sluice-handshake",
             "sluice-uring",
