@@ -48,6 +48,19 @@ pub struct Event {
     pub payload: Box<[u8]>,
 }
 
+impl Event {
+    /// As a block of a file: its kind, then its content.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [&self.kind.to_le_bytes(), &self.payload[..]].concat()
+    }
+
+    /// What was encoded; `None` if it is too short to be that.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (kind, payload) = bytes.split_first_chunk()?;
+        Some(Self { kind: u16::from_le_bytes(*kind), payload: payload.into() })
+    }
+}
+
 /// Why a partition has no more to give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {

@@ -19,6 +19,7 @@
 //! ```
 
 mod check;
+mod disk;
 mod error;
 mod fields;
 mod file;
@@ -38,6 +39,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice_protocol::{Incarnation, Limits, NodeId};
 
+pub use disk::{DirectIo, DiskConfig, DiskEngine};
 pub use error::ConfigError;
 pub use keys::Key;
 pub use layers::{Origin, Override};
@@ -61,6 +63,8 @@ pub struct Config {
     pub shuffle: ShuffleConfig,
     /// Links to peers.
     pub session: SessionConfig,
+    /// Where blocking partitions are kept.
+    pub disk: DiskConfig,
     /// How workers prove who they are. The engine does not look at it: the composing program gives it to the transport.
     pub trust: TrustConfig,
     /// All that was set, and where: for errors, and for the transports' tables.
@@ -109,6 +113,7 @@ impl Config {
             memory: reading::table(&layers, "memory")?,
             shuffle: reading::table(&layers, "shuffle")?,
             session: reading::table(&layers, "session")?,
+            disk: reading::table(&layers, "disk")?,
             trust: reading::table(&layers, "trust")?,
             layers,
         })
@@ -148,6 +153,7 @@ impl Config {
             lanes: self.session.lanes,
             resume_timeout: self.session.resume_timeout.duration(),
             limits: self.limits(),
+            disk: self.disk.settings(),
             clock: Clock::real(),
         }
     }

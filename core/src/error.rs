@@ -1,7 +1,9 @@
 //! What can go wrong for a task that writes or reads, and for who starts an environment.
 
+use std::path::PathBuf;
+
 use sluice_memory::{AdmissionError, MapError};
-use sluice_plugin::BuildError;
+use sluice_plugin::{BuildError, DiskBuildError};
 use sluice_protocol::{JobId, LimitsError, NodeId, PartitionId, ReasonCode};
 
 /// Why a record could not be written.
@@ -51,6 +53,14 @@ pub enum WriteError {
         partition: PartitionId,
         /// Who went last, and why.
         last: String,
+    },
+    /// What it is written to has failed.
+    #[error("{partition}: {cause}")]
+    Disk {
+        /// The partition.
+        partition: PartitionId,
+        /// What did not work, where, and why.
+        cause: String,
     },
     /// The partition was released while it was written.
     #[error("{partition}: released while it was being written")]
@@ -119,6 +129,31 @@ pub enum CreateError {
         /// What it lacks.
         of: &'static str,
     },
+    /// It would go to the disk, and the worker has none.
+    #[error("a {kind} partition goes to the disk, and this worker has none: set disk.directories")]
+    NoDisk {
+        /// What was to be created.
+        kind: &'static str,
+    },
+    /// A file for each subpartition is more than a process may open.
+    #[error(
+        "a hash partition of {files} subpartitions writes as many files at a time, and {most} are possible (a quarter of \
+         the {limit} that this process may open: ulimit -n): use a sort-merge partition, which writes one"
+    )]
+    TooManyFiles {
+        /// How many it would write.
+        files: u32,
+        /// How many are possible.
+        most: u64,
+        /// What the process may open in all.
+        limit: u64,
+    },
+    /// A directory that the worker does not use.
+    #[error("{}: none of the directories that this worker writes to (disk.directories)", directory.display())]
+    NoSuchDirectory {
+        /// Which was named.
+        directory: PathBuf,
+    },
     /// A channel that the gate does not have.
     #[error("channel {channel} of {channels}")]
     NoSuchChannel {
@@ -157,6 +192,12 @@ pub enum StartError {
     /// The transport could not be built.
     #[error(transparent)]
     Transport(#[from] BuildError),
+    /// The disk could not be built.
+    #[error(transparent)]
+    Disk(#[from] DiskBuildError),
+    /// What reading from the disk needs in any case does not fit.
+    #[error("{0}; raise memory.bytes")]
+    Floor(#[from] AdmissionError),
     /// The system refused something that a reactor needs.
     #[error("{what}: {source}")]
     System {
@@ -189,4 +230,7 @@ pub enum JobError {
     /// The job is not known.
     #[error("job {0} is not registered")]
     Unknown(JobId),
+    /// A finished partition is not produced again under the same name.
+    #[error("{0} is finished: read it, or produce it as another attempt")]
+    Finished(PartitionId),
 }

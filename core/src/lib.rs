@@ -9,6 +9,9 @@
 mod block;
 mod clock;
 mod config;
+mod disk_settings;
+#[doc(hidden)]
+pub mod elevator;
 mod error;
 mod gate;
 mod job_token;
@@ -18,6 +21,7 @@ mod partition;
 mod reactor;
 mod record;
 mod service;
+pub mod spill;
 mod stats;
 mod sync;
 mod task;
@@ -25,21 +29,25 @@ mod task;
 pub use block::Event;
 pub use clock::Clock;
 pub use config::{
-    ClusterConfig, Config, ConfigError, Key, MemoryConfig, Origin, Override, Period, SessionConfig, ShuffleConfig,
-    Size, Sources, TrustConfig, TrustMode, process_environment,
+    ClusterConfig, Config, ConfigError, DirectIo, DiskConfig, DiskEngine, Key, MemoryConfig, Origin, Override, Period,
+    SessionConfig, ShuffleConfig, Size, Sources, TrustConfig, TrustMode, process_environment,
 };
+pub use disk_settings::{Compression, DiskSettings, Durability};
 pub use error::{CreateError, JobError, ReadError, StartError, WriteError};
 pub use gate::{ChannelLocation, Delivery, InputGate};
 pub use job_token::{JobToken, TokenTooShort};
 pub use memory_need::MemoryNeed;
-pub use partition::{FlushInterval, PartitionWriter, PendingRecord, WriterStatistics};
+pub use partition::{
+    FlushInterval, HeldPartition, PartitionKind, PartitionStatistics, PartitionWriter, PendingRecord, UnknownKind,
+    WriterStatistics,
+};
 pub use reactor::Reactor;
 pub use record::{RecordBatch, RecordReader, RecordTooLong};
 pub use service::{
-    EnvironmentConfig, JobSpec, PartitionSpec, ProducerLocation, ReactorDrive, ShuffleDescriptor, ShuffleEnvironment,
-    ShuffleMaster, TaskShape, Worker,
+    DescriptorError, Devices, EnvironmentConfig, FinishError, JobSpec, PartitionSpec, ProducerLocation, ReactorDrive,
+    Relearned, RestoreError, Restored, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster, Stored, TaskShape, Worker,
 };
 pub use sluice_memory::{Buffer, HugePages};
 pub use sluice_plugin::Address;
 pub use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, ReasonCode, SubpartitionIndex, Time};
-pub use stats::Traffic;
+pub use stats::{DiskStatistics, Traffic};

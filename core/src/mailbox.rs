@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use sluice_protocol::{ChannelId, Incarnation, NodeId, PartitionId};
 
 use crate::gate::{ChannelLocation, GateId, GateMemory, Inbox};
-use crate::partition::WriterEnd;
+use crate::partition::{ReaderId, Spill, WriterEnd};
 
 /// A session of a reactor: what it has with one peer on one lane, over one link after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,18 @@ pub(crate) enum Command {
     Registered(PartitionId),
     /// Nobody will get this partition any more.
     Released(PartitionId),
+    /// Somebody wants a partition that an earlier life has left.
+    Claim(PartitionId),
+    /// A partition on its way to the disk has a region to be sorted, and no thread of its own for that.
+    Sort(Arc<Spill>),
+    /// There is something of it to be written, or to be undone.
+    Spilled(Arc<Spill>),
+    /// A reader of a retained partition has room for more.
+    ReadMore(PartitionId, ReaderId),
+    /// A reader of a retained partition has credit for so many bytes.
+    Fetch(PartitionId, ReaderId, u64),
+    /// A reader of a retained partition has gone.
+    ReaderGone(PartitionId, ReaderId),
     /// A writer has something that is to go out after the flush interval even if the task writes nothing more.
     FlushLater(WriterEnd),
     /// A life of a worker is over, as somebody else knows.

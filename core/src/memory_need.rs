@@ -13,6 +13,8 @@ pub struct MemoryNeed {
     pub gates: u32,
     /// The configured size of a buffer.
     pub buffer_bytes: usize,
+    /// Whether the worker has a disk, and so reads partitions from it.
+    pub disk: bool,
 }
 
 impl MemoryNeed {
@@ -28,22 +30,39 @@ impl MemoryNeed {
         SizeClass::fitting(self.buffer_bytes).unwrap_or(SizeClass::MAX).max(SizeClass::UNIT)
     }
 
+    /// The longest block that is written to the disk by a worker with such buffers, in bytes.
+    pub fn disk_block_bytes_max(buffer_bytes: usize) -> usize {
+        buffer_bytes.min(SizeClass::MAX.bytes() / 2)
+    }
+
+    /// What is read to have a block of the disk wherever it begins: whole pages, two of them shared with its neighbours.
+    pub fn read_unit(buffer_bytes: usize) -> SizeClass {
+        SizeClass::fitting(Self::disk_block_bytes_max(buffer_bytes) + 2 * SizeClass::MIN.bytes())
+            .unwrap_or(SizeClass::MAX)
+    }
+
     /// Bytes of the arena.
     pub fn total(&self) -> usize {
         // Writers: filling, queued, with the transport, unacknowledged.
         let writers = self.writers as usize * self.floor();
         // Gates: granted, arrived, being read.
         let gates = self.gates as usize * self.floor();
+        // The disk: one block is read whole pages around it, one is decompressed, whoever has the rest of the memory.
+        let disk = if self.disk { 2 * Self::read_unit(self.buffer_bytes).bytes() } else { 0 };
         // Links: heads are on the heap, at most `control_window` of at most `head_bytes_max` for each direction.
         let links = 0;
-        writers + gates + links
+        writers + gates + disk + links
     }
 }
 
 impl fmt::Display for MemoryNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (writers, gates, floor) = (self.writers, self.gates, self.floor() / 1024);
-        write!(f, "{writers} writers × {floor} KiB + {gates} gates × {floor} KiB = {} KiB", self.total() / 1024)
+        write!(f, "{writers} writers × {floor} KiB + {gates} gates × {floor} KiB")?;
+        if self.disk {
+            write!(f, " + reading from the disk 2 × {} KiB", Self::read_unit(self.buffer_bytes).bytes() / 1024)?;
+        }
+        write!(f, " = {} KiB", self.total() / 1024)
     }
 }
 
@@ -53,8 +72,11 @@ mod tests {
 
     #[test]
     fn a_thousand_task_ends_fit_in_32_mib_whatever_their_channels() {
-        let need = MemoryNeed { writers: 500, gates: 500, buffer_bytes: 32 * 1024 };
+        let need = MemoryNeed { writers: 500, gates: 500, buffer_bytes: 32 * 1024, disk: false };
         assert!(need.total() <= 32 << 20, "{need}");
         assert_eq!(need.to_string(), "500 writers × 32 KiB + 500 gates × 32 KiB = 32000 KiB");
+        let need = MemoryNeed { disk: true, ..need };
+        assert_eq!(need.total(), 32_000 * 1024 + 2 * (64 << 10));
+        assert!(need.to_string().ends_with("reading from the disk 2 × 64 KiB = 32128 KiB"), "{need}");
     }
 }

@@ -1,13 +1,22 @@
-//! Result partitions: queues that a task fills and that local gates and links drain.
+//! Result partitions: logs that a task fills and that local gates and links read.
 
 mod collector;
 mod direct;
+mod held;
+mod kind;
+mod log;
 mod manager;
 mod open;
-mod queue;
+mod pipelined;
+mod sorted;
+mod statistics;
 mod writer;
 
+pub use held::HeldPartition;
+pub use kind::{PartitionKind, UnknownKind};
+pub(crate) use log::{BlockLog, ReaderId, Upcoming};
 pub(crate) use manager::{Found, PartitionManager};
-pub(crate) use queue::Partition;
+pub(crate) use pipelined::{FlushOutcome, PipelinedWriter, WriterEnd, WriterSettings};
+pub(crate) use sorted::{Bench, Chunk, SetSummary, SortedSettings, SortedWriter, Spill, SpillSettings, Spilled};
+pub use statistics::PartitionStatistics;
 pub use writer::{FlushInterval, PartitionWriter, PendingRecord, WriterStatistics};
-pub(crate) use writer::{FlushOutcome, WriterEnd, WriterSettings};

@@ -10,6 +10,7 @@ mod resume;
 mod serving;
 mod sessions;
 mod source;
+mod storage;
 mod timers;
 mod traffic;
 
@@ -19,18 +20,20 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sluice_memory::Memory;
-use sluice_plugin::{PayloadPlacement, Transport, TransportEvent, Wait};
+use sluice_plugin::{Disk, PayloadPlacement, Transport, TransportEvent, Wait};
 use sluice_protocol::{Incarnation, NodeId, ReasonCode, Time};
 
 use crate::clock::Clock;
 use crate::gate::GateId;
 use crate::job_token::JobTokens;
 use crate::mailbox::{Command, MailSlot, Mailbox};
-use crate::partition::PartitionManager;
+use crate::partition::{BlockLog, PartitionManager, ReaderId};
 use crate::stats::Counters;
 use gates::ServedGate;
 use incoming::Subscription;
 use sessions::Sessions;
+use storage::Storage;
+pub(crate) use storage::{ReadPools, Recovered, StorageSettings};
 use timers::Timers;
 
 /// Commands taken in one turn. The links have theirs in between, or peers would take a busy worker for a dead one.
@@ -60,6 +63,8 @@ pub struct Reactor {
     gates: BTreeMap<GateId, ServedGate>,
     sessions: Sessions,
     timers: Timers,
+    /// Its disks, if it has any.
+    storage: Option<Storage>,
     counters: Arc<Counters>,
     /// As the gates know it: [`Memory::divisions`].
     divisions: u64,
@@ -73,10 +78,13 @@ impl Reactor {
         mail: MailSlot,
         mailbox: Mailbox,
         transport: Box<dyn Transport>,
+        disk: Option<(StorageSettings, Box<dyn Disk>)>,
         manager: Arc<PartitionManager>,
         counters: Arc<Counters>,
     ) -> Self {
         let placement = transport.capabilities().placement;
+        let now = clock.now();
+        let storage = disk.map(|(settings, disk)| Storage::new(settings, disk, now));
         Self {
             settings,
             clock,
@@ -89,6 +97,7 @@ impl Reactor {
             gates: BTreeMap::new(),
             sessions: Sessions::default(),
             timers: Timers::default(),
+            storage,
             counters,
             divisions: 0,
             stopping: false,
@@ -128,6 +137,10 @@ impl Reactor {
             }
         }
         self.events = events;
+        if let Some(storage) = &mut self.storage {
+            busy |= storage.turn(now);
+        }
+        self.take_back_if_due(now);
         busy |= self.handle_timers(now);
         self.look_at_shares();
         self.grant();
@@ -137,7 +150,8 @@ impl Reactor {
 
     /// When the next thing is due, if nothing happens before: what a `park` sleeps until.
     pub fn next_due(&self) -> Option<Time> {
-        let due = [self.timers.next(), self.sessions.next_timeout(), self.transport.poll_timeout()];
+        let storage = self.storage.as_ref().and_then(Storage::next_due);
+        let due = [self.timers.next(), self.sessions.next_timeout(), self.transport.poll_timeout(), storage];
         due.into_iter().flatten().min()
     }
 
@@ -164,20 +178,25 @@ impl Reactor {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let polled = match self.transport.prepare_to_wait()? {
-            Wait::Ready => return Ok(()),
-            Wait::Waker => poll(&mut [bell], timeout.as_ref()),
-            Wait::On(fd) => poll(&mut [bell, PollFd::from_borrowed_fd(fd, PollFlags::IN)], timeout.as_ref()),
-        };
+        let mut files = vec![bell];
+        let disk = self.storage.as_mut().map(Storage::prepare_to_wait).transpose()?;
+        for device in [Some(self.transport.prepare_to_wait()?), disk].into_iter().flatten() {
+            match device {
+                Wait::Ready => return Ok(()),
+                Wait::Waker => {}
+                Wait::On(fd) => files.push(PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            }
+        }
+        let polled = poll(&mut files, timeout.as_ref());
         match polled {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether the environment was told to stop and the links are closed.
+    /// Whether the environment was told to stop, the links are closed, and nothing is under way on the disk.
     pub fn has_stopped(&self) -> bool {
-        self.stopping && self.sessions.is_empty()
+        self.stopping && self.sessions.is_empty() && self.storage.as_ref().is_none_or(Storage::is_quiet)
     }
 
     fn apply(&mut self, now: Time, command: Command) {
@@ -200,6 +219,14 @@ impl Reactor {
             Command::FlushLater(writer) => self.timers.flush_later(now, writer),
             Command::WorkerLost(node, incarnation) => self.worker_lost(now, node, incarnation),
             Command::Stop => self.stop(now),
+            Command::Claim(_)
+            | Command::Sort(_)
+            | Command::Spilled(_)
+            | Command::ReadMore(..)
+            | Command::Fetch(..)
+            | Command::ReaderGone(..) => {
+                self.tell_storage(command);
+            }
         }
     }
 
@@ -223,6 +250,9 @@ impl Reactor {
     fn stop(&mut self, now: Time) {
         self.stopping = true;
         self.end_tasks();
+        if let Some(storage) = &mut self.storage {
+            storage.stop();
+        }
         self.sessions.say_goodbye();
         self.transmit(now);
         for session in self.sessions.all() {
@@ -246,6 +276,43 @@ impl Reactor {
                 partition.release();
             }
         }
+    }
+
+    /// What concerns the disk.
+    fn tell_storage(&mut self, command: Command) {
+        let Some(storage) = &mut self.storage else { return };
+        match command {
+            Command::Claim(partition) => storage.claim(partition),
+            Command::Sort(spill) => storage.sort(spill),
+            Command::Spilled(spill) => storage.spilled(&spill),
+            Command::ReadMore(partition, reader) => storage.read_more(partition, reader),
+            Command::Fetch(partition, reader, credit_bytes) => storage.fetch(partition, reader, credit_bytes),
+            Command::ReaderGone(partition, reader) => storage.reader_gone(partition, reader),
+            _ => unreachable!("not for the storage"),
+        }
+    }
+
+    /// A consumer has got its reader: of what is on the disk it has to be read.
+    pub(super) fn reader_attached(&mut self, log: &BlockLog, reader: ReaderId, subpartition: u32) {
+        if log.kind().is_retained()
+            && let Some(storage) = &mut self.storage
+        {
+            storage.attach(log.id(), reader, subpartition);
+        }
+    }
+
+    /// What waits in queues, or has been shown to a session, is taken back when memory has been short for too long.
+    fn take_back_if_due(&mut self, now: Time) {
+        let Some(storage) = &mut self.storage else { return };
+        if storage.take_back_due().is_none_or(|due| due > now) {
+            return;
+        }
+        for session in self.sessions.all() {
+            if let Some(entry) = self.sessions.get(session) {
+                entry.source.put_back_retained();
+            }
+        }
+        storage.take_back();
     }
 
     /// Where peers reach this worker.

@@ -3,5 +3,8 @@
 mod environment;
 mod master;
 
-pub use environment::{EnvironmentConfig, ReactorDrive, ShuffleEnvironment, Worker};
-pub use master::{JobSpec, PartitionSpec, ProducerLocation, ShuffleDescriptor, ShuffleMaster, TaskShape};
+pub use environment::{Devices, EnvironmentConfig, ReactorDrive, ShuffleEnvironment, Worker};
+pub use master::{
+    DescriptorError, FinishError, JobSpec, PartitionSpec, ProducerLocation, Relearned, RestoreError, Restored,
+    ShuffleDescriptor, ShuffleMaster, Stored, TaskShape,
+};

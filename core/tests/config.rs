@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sluice_core::{
-    Config, ConfigError, EnvironmentConfig, FlushInterval, HugePages, Incarnation, Key, NodeId, Origin, Override,
-    Period, Size, Sources, TrustMode,
+    Compression, Config, ConfigError, DirectIo, DiskConfig, DiskEngine, DiskSettings, Durability, EnvironmentConfig,
+    FlushInterval, HugePages, Incarnation, Key, NodeId, Origin, Override, Period, Size, Sources, TrustMode,
 };
 
 const TRANSPORTS: &[&str] = &["tcp", "in-process"];
@@ -72,6 +72,15 @@ struct TcpOptions {
     no_delay: bool,
 }
 
+/// A value as a variable or a flag has it: a list with colons between its parts.
+fn as_text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(list) => list.iter().map(as_text).collect::<Vec<_>>().join(":"),
+        other => other.to_string(),
+    }
+}
+
 // Layers.
 
 #[test]
@@ -132,7 +141,7 @@ fn the_default_file_is_read_if_it_exists_and_no_other_is_named() {
 fn every_key_can_be_set_by_its_variable_and_by_a_flag() {
     for key in Config::keys() {
         let value = Config::default().value(key);
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = as_text(&value);
         from_variables(&[(&key.variable(), &text)]).unwrap();
         let config = from_flag(key.name, &text).unwrap();
         assert_eq!(config.value(key), value, "{}", key.name);
@@ -354,6 +363,27 @@ fn figures_that_cannot_work_are_refused_with_what_would() {
             "session.heartbeat of 16s (--flag) is more than half of session.silence_max of 30s (the default): a peer \
              would be declared dead between two signs of life",
         ),
+        ("disk.directories", "/a:", "disk.directories of `` (--flag) names no directory: leave the empty path out"),
+        (
+            "disk.directories",
+            "/a:/b:/a/",
+            "disk.directories of `/a/` (--flag) is there twice: name each directory once",
+        ),
+        ("disk.depth", "0", "disk.depth of 0 (--flag) is not between 1 and 128"),
+        ("disk.depth", "129", "disk.depth of 129 (--flag) is not between 1 and 128"),
+        ("disk.threads", "0", "disk.threads of 0 (--flag) is not between 1 and 64"),
+        ("disk.threads", "65", "disk.threads of 65 (--flag) is not between 1 and 64"),
+        ("disk.sort_threads", "65", "disk.sort_threads of 65 (--flag) is not between 0 and 64"),
+        (
+            "disk.sort_bytes_max",
+            "31KiB",
+            "disk.sort_bytes_max of 31KiB (--flag) is too little to sort in: at least 32KiB",
+        ),
+        (
+            "disk.read_bytes_max",
+            "31KiB",
+            "disk.read_bytes_max of 31KiB (--flag) holds no buffer: at least memory.buffer_bytes of 32KiB (the default)",
+        ),
     ];
     for (key, value, expected) in refused {
         assert_eq!(flag_refusal(key, value), expected);
@@ -410,6 +440,98 @@ fn trust_is_read_from_all_layers_and_an_empty_text_takes_a_file_back() {
         ..Sources::default()
     });
     assert_eq!(unnamed.unwrap().trust.peer_name, None);
+}
+
+#[test]
+fn the_disk_is_read_from_a_file_and_the_engine_gets_its_part() {
+    let text = "[disk]\ndirectories = [\"/a\", \"b:c\"]\nengine = \"io-uring\"\ndirect = \"never\"\ndepth = 1\n\
+                threads = 64\ndurability = \"on-finish\"\ncompression = \"zstd\"\nsort_bytes_max = \"32KiB\"\n\
+                read_bytes_max = \"1MiB\"\nsort_threads = 0\nrecover_timeout = \"2s\"\n";
+    let config = File::new("disk", text).load().unwrap();
+    let expected = DiskConfig {
+        directories: ["/a", "b:c"].map(PathBuf::from).into(),
+        engine: DiskEngine::IoUring,
+        direct: DirectIo::Never,
+        depth: 1,
+        threads: 64,
+        durability: Durability::OnFinish,
+        compression: Compression::Zstd,
+        sort_bytes_max: Size(32 << 10),
+        read_bytes_max: Size(1 << 20),
+        sort_threads: 0,
+        recover_timeout: Period(Duration::from_secs(2)),
+    };
+    assert_eq!(config.disk, expected);
+    let settings = DiskSettings {
+        durability: Durability::OnFinish,
+        compression: Compression::Zstd,
+        sort_bytes_max: 32 << 10,
+        read_bytes_max: 1 << 20,
+        sort_threads: 0,
+        recover_timeout: Duration::from_secs(2),
+        ..DiskSettings::default()
+    };
+    assert_eq!(config.environment(NodeId(1), Incarnation(1)).disk, settings);
+    assert_eq!(File::new("disk-again", &config.to_toml()).load().unwrap().disk, expected);
+}
+
+#[test]
+fn directories_are_a_list_in_a_file_and_have_colons_between_them_elsewhere() {
+    let in_file = File::new("directories", "disk.directories = [\"/a\", \"/b\"]");
+    let over = |text: &str| {
+        let overrides = vec![Override::new("disk.directories", text, "--disk")];
+        let sources = Sources { transports: TRANSPORTS, file: Some(&in_file.path), overrides, ..Sources::default() };
+        Config::load(sources).unwrap().disk.directories
+    };
+    assert_eq!(in_file.load().unwrap().disk.directories, ["/a", "/b"].map(PathBuf::from));
+    assert_eq!(over("/c"), ["/c"].map(PathBuf::from));
+    assert_eq!(over("/c:d,e"), ["/c", "d,e"].map(PathBuf::from));
+    assert_eq!(over(""), [""; 0].map(PathBuf::from), "takes back what the file has");
+    let variable = from_variables(&[("SLUICE_DISK_DIRECTORIES", "/a:/b")]).unwrap();
+    assert_eq!(variable.disk.directories, ["/a", "/b"].map(PathBuf::from));
+}
+
+#[test]
+fn what_the_disk_does_not_know_is_refused_with_what_it_does() {
+    let refusal = |line: &str| File::new("disk-type", line).refusal();
+    assert_eq!(
+        refusal("disk.engine = \"uring\""),
+        "disk.engine (sluice.toml:1): unknown variant `uring`, expected one of `auto`, `io-uring`, `threads`"
+    );
+    assert_eq!(
+        refusal("disk.durability = \"always\""),
+        "disk.durability (sluice.toml:1): unknown variant `always`, expected `none` or `on-finish`"
+    );
+    assert_eq!(
+        refusal("disk.compression = \"gzip\""),
+        "disk.compression (sluice.toml:1): unknown variant `gzip`, expected one of `none`, `lz4`, `zstd`"
+    );
+    assert_eq!(
+        refusal("disk.directories = 5"),
+        "disk.directories (sluice.toml:1): invalid type: integer `5`, expected a list of paths, or a text with `:` \
+         between them"
+    );
+    assert_eq!(
+        refusal("disk.directories = [\"/a\", 5]"),
+        "disk.directories (sluice.toml:1): invalid type: integer `5`, expected a string"
+    );
+    assert_eq!(
+        refusal("disk.directory = \"/a\""),
+        "unknown key `disk.directory` (sluice.toml:1): the nearest known one is `disk.directories`"
+    );
+}
+
+#[test]
+fn a_writer_that_sorts_and_a_reader_that_reads_ahead_need_room_for_a_buffer() {
+    for key in ["disk.sort_bytes_max", "disk.read_bytes_max"] {
+        let overrides = [("memory.buffer_bytes", "128KiB"), (key, "64KiB")];
+        let overrides = overrides.map(|(key, value)| Override::new(key, value, "--flag")).into();
+        let refusal = Config::load(Sources { transports: TRANSPORTS, overrides, ..Sources::default() }).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            format!("{key} of 64KiB (--flag) holds no buffer: at least memory.buffer_bytes of 128KiB (--flag)")
+        );
+    }
 }
 
 #[test]

@@ -18,11 +18,29 @@ pub enum Defect {
     ForgetUnacknowledged,
     /// One channel in four never has its turn.
     StarveChannel,
+    /// A block that was read from the disk is not checked, and travels with a checksum of what was read.
+    SkipBlockChecksum,
+    /// Who reads a partition from the disk is served the next subpartition.
+    IndexOffByOne,
+    /// Recovery takes a partition for complete although files of it are missing.
+    AcceptMissingParts,
+    /// Recovery offers what was not made durable although the machine has gone down since.
+    RecoverFromOtherBoot,
+    /// A partition on the disk counts as finished before its end is written.
+    FinishBeforeTrailer,
+    /// What is to be durable is synced before its end is written.
+    SyncBeforeTrailer,
+    /// Of a partition that is released one file stays.
+    ForgetFileOnRelease,
+    /// One read in eight is never asked of the disk.
+    StarveRead,
+    /// Memory that was read into for a consumer that has gone is not given back.
+    LeakReadMemory,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 7] = [
+    pub const ALL: [Defect; 16] = [
         Defect::DropCredit,
         Defect::SkipCancelHandshake,
         Defect::ReuseMemoryEarly,
@@ -30,6 +48,15 @@ impl Defect {
         Defect::DeliverTwiceAfterResume,
         Defect::ForgetUnacknowledged,
         Defect::StarveChannel,
+        Defect::SkipBlockChecksum,
+        Defect::IndexOffByOne,
+        Defect::AcceptMissingParts,
+        Defect::RecoverFromOtherBoot,
+        Defect::FinishBeforeTrailer,
+        Defect::SyncBeforeTrailer,
+        Defect::ForgetFileOnRelease,
+        Defect::StarveRead,
+        Defect::LeakReadMemory,
     ];
 
     /// Its name on a command line.
@@ -42,6 +69,15 @@ impl Defect {
             Defect::DeliverTwiceAfterResume => "deliver-twice-after-resume",
             Defect::ForgetUnacknowledged => "forget-unacknowledged",
             Defect::StarveChannel => "starve-channel",
+            Defect::SkipBlockChecksum => "skip-block-checksum",
+            Defect::IndexOffByOne => "index-off-by-one",
+            Defect::AcceptMissingParts => "accept-missing-parts",
+            Defect::RecoverFromOtherBoot => "recover-from-other-boot",
+            Defect::FinishBeforeTrailer => "finish-before-trailer",
+            Defect::SyncBeforeTrailer => "sync-before-trailer",
+            Defect::ForgetFileOnRelease => "forget-file-on-release",
+            Defect::StarveRead => "starve-read",
+            Defect::LeakReadMemory => "leak-read-memory",
         }
     }
 

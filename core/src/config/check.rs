@@ -26,6 +26,7 @@ impl Config {
         self.check_shuffle()?;
         self.check_links()?;
         self.check_silence()?;
+        self.check_disk()?;
         self.check_trust()
     }
 
@@ -48,7 +49,8 @@ impl Config {
             format!("is not a power of two from {min} to {max}: the nearest is {}", nearest_class(buffer))
         })?;
         self.within("memory.floors_percent", self.memory.floors_percent, 0, 100)?;
-        let need = MemoryNeed { writers: 1, gates: 1, buffer_bytes: buffer.0 };
+        let disk = !self.disk.directories.is_empty();
+        let need = MemoryNeed { writers: 1, gates: 1, buffer_bytes: buffer.0, disk };
         let least = Size(need.total());
         self.require("memory.bytes", self.memory.bytes, self.memory.bytes >= least, || {
             let buffer = self.told("memory.buffer_bytes", buffer);
@@ -108,7 +110,13 @@ impl Config {
         })
     }
 
-    fn within<T: Display + PartialOrd>(&self, key: &'static str, value: T, min: T, max: T) -> Result<(), ConfigError> {
+    pub(super) fn within<T: Display + PartialOrd>(
+        &self,
+        key: &'static str,
+        value: T,
+        min: T,
+        max: T,
+    ) -> Result<(), ConfigError> {
         let possible = value >= min && value <= max;
         self.require(key, value, possible, || format!("is not between {min} and {max}"))
     }

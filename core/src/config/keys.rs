@@ -161,6 +161,72 @@ pub(super) const KEYS: &[Key] = &[
         reason: "Far over the 256 KiB from which a wake-up no longer shows.",
     },
     Key {
+        name: "disk.directories",
+        kind: "list of paths",
+        meaning: "Where blocking partitions are kept, with one disk for each; without any, blocking shuffles are refused.",
+        reason: "Where a shuffle of any size has room, nobody can guess.",
+    },
+    Key {
+        name: "disk.engine",
+        kind: "`auto`, `io-uring` or `threads`",
+        meaning: "What does the IO; `auto` is io_uring where the machine allows it, else threads.",
+        reason: "The faster one, and containers often forbid it.",
+    },
+    Key {
+        name: "disk.direct",
+        kind: "`auto` or `never`",
+        meaning: "Whether the page cache is gone round, where the file system allows that.",
+        reason: "What is read once gains nothing by the cache, and drives out of it what others need.",
+    },
+    Key {
+        name: "disk.depth",
+        kind: "number from 1 to 128",
+        meaning: "Requests under way at once on each disk.",
+        reason: "Drives are busy from 32 on; the rest is for those that finish together.",
+    },
+    Key {
+        name: "disk.threads",
+        kind: "number from 1 to 64",
+        meaning: "Threads that read and write where io_uring does not.",
+        reason: "A few requests under way, without taking the cores of the tasks.",
+    },
+    Key {
+        name: "disk.durability",
+        kind: "`none` or `on-finish`",
+        meaning: "Whether a partition is on the device before it counts as finished.",
+        reason: "What a crash of the whole machine loses is produced again; that of a process loses nothing either way.",
+    },
+    Key {
+        name: "disk.compression",
+        kind: "`none`, `lz4` or `zstd`",
+        meaning: "How blocks are compressed; one that does not shrink is stored as it is.",
+        reason: "It takes cores that tasks may need, and pays only if data shrinks and the disk is the slower one.",
+    },
+    Key {
+        name: "disk.sort_bytes_max",
+        kind: "size, at least 32KiB and `memory.buffer_bytes`",
+        meaning: "The most that one writer takes of the memory to sort in.",
+        reason: "A thousand subpartitions still get slices of 256 KiB.",
+    },
+    Key {
+        name: "disk.read_bytes_max",
+        kind: "size, at least `memory.buffer_bytes`",
+        meaning: "The most of the memory that reading ahead takes, for all partitions together.",
+        reason: "The deepest queue of a disk with the largest requests: 128 of 512 KiB.",
+    },
+    Key {
+        name: "disk.sort_threads",
+        kind: "number from 0 to 64",
+        meaning: "Threads that sort; with 0 the reactor's thread sorts between its turns.",
+        reason: "Task and reactor go on meanwhile; more pay only where one core is slower than the disks.",
+    },
+    Key {
+        name: "disk.recover_timeout",
+        kind: "duration",
+        meaning: "How long a finished partition that a dead process left waits to be claimed before it is removed.",
+        reason: "A master or worker that restarts is back by then; longer, and what nobody wants fills the disk.",
+    },
+    Key {
         name: "trust.mode",
         kind: "`off`, `secret` or `tls`",
         meaning: "How workers prove who they are, the same for the whole cluster (docs/security.md).",
@@ -201,7 +267,7 @@ pub(super) const KEYS: &[Key] = &[
 #[cfg(test)]
 mod tests {
     use super::KEYS;
-    use crate::config::{ClusterConfig, MemoryConfig, SessionConfig, ShuffleConfig, TrustConfig, fields};
+    use crate::config::{ClusterConfig, DiskConfig, MemoryConfig, SessionConfig, ShuffleConfig, TrustConfig, fields};
 
     #[test]
     fn the_list_has_the_fields_of_the_tables_in_their_order() {
@@ -210,6 +276,7 @@ mod tests {
             ("memory", fields::of::<MemoryConfig>()),
             ("shuffle", fields::of::<ShuffleConfig>()),
             ("session", fields::of::<SessionConfig>()),
+            ("disk", fields::of::<DiskConfig>()),
             ("trust", fields::of::<TrustConfig>()),
         ];
         let fields_of = |(table, fields): (&'static str, Option<&'static [&str]>)| {

@@ -10,7 +10,7 @@ use sluice_protocol::ReasonCode;
 use super::GateId;
 use crate::block::Event;
 use crate::mailbox::{Command, Mailbox};
-use crate::partition::Partition;
+use crate::partition::{BlockLog, ReaderId};
 use crate::sync::lock;
 
 /// What arrived on a channel.
@@ -52,7 +52,7 @@ struct State {
 struct Channel {
     queue: VecDeque<Arrived>,
     ready: bool,
-    local: Option<(Arc<Partition>, u32)>,
+    local: Option<(Arc<BlockLog>, ReaderId)>,
     /// Bytes that the task has taken and the reactor does not know of.
     taken: u64,
     /// From how many taken bytes the reactor wants to know.
@@ -64,7 +64,7 @@ struct Channel {
 /// What the task finds.
 pub(crate) enum Found {
     Remote(u32, Arrived),
-    Local(u32, Arc<Partition>, u32),
+    Local(u32, Arc<BlockLog>, ReaderId),
     Nothing,
     Stopped,
 }
@@ -104,8 +104,8 @@ impl Inbox {
     }
 
     /// The channel reads a partition of this worker, and looks at once.
-    pub(crate) fn set_local(&self, channel: u32, partition: &Arc<Partition>, subpartition: u32) {
-        lock(&self.state).channels[channel as usize].local = Some((Arc::clone(partition), subpartition));
+    pub(crate) fn set_local(&self, channel: u32, partition: &Arc<BlockLog>, reader: ReaderId) {
+        lock(&self.state).channels[channel as usize].local = Some((Arc::clone(partition), reader));
         self.local_ready(channel);
     }
 
@@ -133,7 +133,7 @@ impl Inbox {
     }
 
     /// The task has no more use for it: gives back all that waits, and the partitions that were read here.
-    pub(crate) fn close(&self) -> Vec<(Arc<Partition>, u32)> {
+    pub(crate) fn close(&self) -> Vec<(Arc<BlockLog>, ReaderId)> {
         let (queues, local) = {
             let mut state = lock(&self.state);
             state.stopped = true;
@@ -154,8 +154,8 @@ impl Inbox {
         while let Some(index) = state.ready.pop_front() {
             let channel = &mut state.channels[index as usize];
             channel.ready = false;
-            if let Some((partition, subpartition)) = &channel.local {
-                return Found::Local(index, Arc::clone(partition), *subpartition);
+            if let Some((partition, reader)) = &channel.local {
+                return Found::Local(index, Arc::clone(partition), *reader);
             }
             let Some(arrived) = channel.queue.pop_front() else { continue };
             let tell = channel.take(&arrived);

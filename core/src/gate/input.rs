@@ -13,7 +13,7 @@ use super::{ChannelLocation, GateId};
 use crate::block::{Event, Item, checksum_of_pieces};
 use crate::error::{CreateError, ReadError};
 use crate::mailbox::{Command, Mailbox};
-use crate::partition::{Partition, PartitionManager};
+use crate::partition::{BlockLog, PartitionManager, ReaderId};
 use crate::task::block_on;
 
 /// What a producer of the same worker is told when its consumer's gate is dropped.
@@ -112,7 +112,7 @@ impl InputGate {
                 Found::Nothing => return Poll::Pending,
                 Found::Stopped => Err(ReadError::Stopped),
                 Found::Remote(channel, arrived) => self.open(channel, arrived),
-                Found::Local(channel, partition, subpartition) => match self.pop(channel, &partition, subpartition) {
+                Found::Local(channel, partition, reader) => match self.pop(channel, &partition, reader) {
                     Some(arrived) => self.open(channel, arrived),
                     None => continue,
                 },
@@ -134,8 +134,8 @@ impl InputGate {
     }
 
     /// The next item of a partition of this worker.
-    fn pop(&self, channel: u32, partition: &Partition, subpartition: u32) -> Option<Arrived> {
-        let popped = partition.pop(subpartition);
+    fn pop(&self, channel: u32, partition: &BlockLog, reader: ReaderId) -> Option<Arrived> {
+        let popped = partition.pop(reader);
         if popped.drained {
             self.manager.remove(partition.id());
         }
@@ -195,8 +195,8 @@ impl Drop for InputGate {
     fn drop(&mut self) {
         self.pieces.clear();
         self.mailbox.send(Command::CloseGate(self.id()));
-        for (partition, subpartition) in self.inbox.close() {
-            if partition.consumer_gone(subpartition, GONE_HERE) {
+        for (partition, reader) in self.inbox.close() {
+            if partition.consumer_gone(reader, GONE_HERE) {
                 self.manager.remove(partition.id());
             }
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use sluice_protocol::{JobId, PartitionId};
 
-use super::queue::Partition;
+use super::log::BlockLog;
 use crate::sync::lock;
 
 /// How many released partitions are remembered, to tell a late consumer "gone" instead of letting it wait.
@@ -19,14 +19,14 @@ pub(crate) struct PartitionManager {
 
 #[derive(Default)]
 struct State {
-    present: HashMap<PartitionId, Arc<Partition>>,
+    present: HashMap<PartitionId, Arc<BlockLog>>,
     gone: HashSet<PartitionId>,
     gone_order: VecDeque<PartitionId>,
 }
 
 /// What is known of a partition.
 pub(crate) enum Found {
-    Here(Arc<Partition>),
+    Here(Arc<BlockLog>),
     Gone,
     /// Not yet, as far as this worker knows.
     Unknown,
@@ -34,7 +34,7 @@ pub(crate) enum Found {
 
 impl PartitionManager {
     /// False if it is here already.
-    pub(crate) fn register(&self, partition: Arc<Partition>) -> bool {
+    pub(crate) fn register(&self, partition: Arc<BlockLog>) -> bool {
         let mut state = lock(&self.state);
         let id = partition.id();
         if state.present.contains_key(&id) {
@@ -54,7 +54,7 @@ impl PartitionManager {
     }
 
     /// Forgets a partition that has been read, or is not wanted; says which it was.
-    pub(crate) fn remove(&self, id: PartitionId) -> Option<Arc<Partition>> {
+    pub(crate) fn remove(&self, id: PartitionId) -> Option<Arc<BlockLog>> {
         let mut state = lock(&self.state);
         let partition = state.present.remove(&id)?;
         if state.gone.insert(id) {

@@ -85,10 +85,13 @@ impl Reactor {
     fn subscribe_here(&mut self, now: Time, gate: GateId, channel: u32, location: &ChannelLocation) {
         let Some(served) = self.gates.get(&gate) else { return };
         match self.manager.find(location.partition) {
-            Found::Here(partition) => {
+            Found::Here(partition) if partition.is_open_to_readers() => {
                 // Claimed first: a gate that is dropped in between lets go only of what it has claimed.
                 match partition.attach_local(location.subpartition, &served.inbox, channel) {
-                    Ok(()) => served.inbox.set_local(channel, &partition, location.subpartition),
+                    Ok(reader) => {
+                        served.inbox.set_local(channel, &partition, reader);
+                        self.reader_attached(&partition, reader, location.subpartition);
+                    }
                     Err(Failure { code, text }) => served.inbox.deliver(channel, Arrived::Failed { code, text }),
                 }
             }
@@ -96,7 +99,7 @@ impl Reactor {
                 let text = format!("{} is released", location.partition);
                 served.inbox.deliver(channel, Arrived::Failed { code: ReasonCode::PartitionGone, text: text.into() });
             }
-            Found::Unknown => {
+            Found::Here(_) | Found::Unknown => {
                 let deadline = now.after(self.settings.partition_deadline);
                 self.timers.wait_here(deadline, gate, channel, location.clone());
             }
@@ -168,8 +171,8 @@ impl Reactor {
         let Some(served) = self.gates.remove(&gate) else { return };
         self.timers.forget_gate(gate);
         // Channels whose partition was found after the task had dropped the gate.
-        for (partition, subpartition) in served.inbox.close() {
-            if partition.consumer_gone(subpartition, GONE_HERE) {
+        for (partition, reader) in served.inbox.close() {
+            if partition.consumer_gone(reader, GONE_HERE) {
                 self.manager.remove(partition.id());
             }
         }

@@ -12,7 +12,7 @@ use super::timers::{Waiter, Waiting};
 use crate::gate::Arrived;
 use crate::job_token::Request;
 use crate::mailbox::SessionId;
-use crate::partition::{Found, Partition};
+use crate::partition::{BlockLog, Found};
 
 impl Reactor {
     /// A peer asks for a subpartition. This side owns the wait: one answer, at the latest at the deadline.
@@ -23,12 +23,12 @@ impl Reactor {
             return;
         }
         match self.manager.find(partition) {
-            Found::Here(found) => self.serve(session, channel, found, subpartition),
+            Found::Here(found) if found.is_open_to_readers() => self.serve(session, channel, found, subpartition),
             Found::Gone => {
                 let text = format!("{partition} is released");
                 self.refuse(session, channel, ReasonCode::PartitionGone, &text);
             }
-            Found::Unknown => {
+            Found::Here(_) | Found::Unknown => {
                 let deadline = now.after(Duration::from_millis(open.deadline_ms.into()));
                 let waiter = Waiter::Remote(session, channel, open.ticket);
                 self.timers.wait_until(deadline, Waiting { waiter, partition, subpartition });
@@ -65,19 +65,24 @@ impl Reactor {
     /// A partition that was there a moment ago.
     fn serve_or_refuse(&mut self, session: SessionId, channel: ChannelId, partition: PartitionId, subpartition: u32) {
         match self.manager.find(partition) {
-            Found::Here(found) => self.serve(session, channel, found, subpartition),
+            Found::Here(found) => {
+                debug_assert!(found.is_open_to_readers(), "its consumers are called when it is");
+                self.serve(session, channel, found, subpartition);
+            }
             Found::Gone | Found::Unknown => {
                 self.refuse(session, channel, ReasonCode::PartitionGone, &format!("{partition} is released"));
             }
         }
     }
 
-    fn serve(&mut self, session: SessionId, channel: ChannelId, found: Arc<Partition>, subpartition: u32) {
-        if let Err(failure) = found.attach_remote(subpartition, session, channel) {
-            return self.refuse(session, channel, failure.code, &failure.text);
-        }
+    fn serve(&mut self, session: SessionId, channel: ChannelId, found: Arc<BlockLog>, subpartition: u32) {
+        let reader = match found.attach_remote(subpartition, session, channel) {
+            Ok(reader) => reader,
+            Err(failure) => return self.refuse(session, channel, failure.code, &failure.text),
+        };
+        self.reader_attached(&found, reader, subpartition);
         if let Some(entry) = self.sessions.touch(session) {
-            entry.source.attach(channel, found, subpartition);
+            entry.source.attach(channel, found, reader);
             entry.session.serve(channel);
         }
     }
@@ -108,6 +113,9 @@ impl Reactor {
 
     /// A partition will not come, or not again.
     pub(super) fn released(&mut self, partition: PartitionId) {
+        if let Some(storage) = &mut self.storage {
+            storage.release(partition);
+        }
         // A block that was shown and waits for credit would keep its memory, and the consumers from hearing of the end.
         for session in self.sessions.all() {
             let Some(entry) = self.sessions.get(session) else { continue };

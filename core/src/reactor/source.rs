@@ -9,7 +9,7 @@ use sluice_protocol::wire::Backlog;
 use sluice_protocol::{ChannelId, Next, PartitionId, Place, ReasonCode, Source};
 
 use crate::block::{Failure, Item};
-use crate::partition::Partition;
+use crate::partition::{BlockLog, ReaderId, Upcoming};
 
 /// The outgoing side of a session.
 #[derive(Default)]
@@ -32,8 +32,8 @@ pub(super) struct SessionSource {
 }
 
 struct Outgoing {
-    partition: Arc<Partition>,
-    subpartition: u32,
+    partition: Arc<BlockLog>,
+    reader: ReaderId,
     /// Taken out of the queue and shown, but not sent.
     shown: Option<(Item, Backlog)>,
     /// The sequence number behind the last item that was sent.
@@ -55,15 +55,15 @@ impl SessionSource {
         Self { block_bytes_max, ..Self::default() }
     }
 
-    pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<Partition>, subpartition: u32) {
-        self.channels.insert(channel, Outgoing { partition, subpartition, shown: None, sequence: 0, released: false });
+    pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<BlockLog>, reader: ReaderId) {
+        self.channels.insert(channel, Outgoing { partition, reader, shown: None, sequence: 0, released: false });
     }
 
     /// The consumer is gone.
     pub(super) fn detach(&mut self, channel: ChannelId, why: &str) -> Option<PartitionId> {
         self.replay.remove(&channel);
         let outgoing = self.channels.remove(&channel)?;
-        outgoing.partition.consumer_gone(outgoing.subpartition, why).then(|| outgoing.partition.id())
+        outgoing.partition.consumer_gone(outgoing.reader, why).then(|| outgoing.partition.id())
     }
 
     /// The partition is released: what its channels hold of it is dropped. Says which these are.
@@ -79,6 +79,15 @@ impl SessionSource {
             }
         }
         channels
+    }
+
+    /// Blocks that were shown and cannot go go back to their readers' queues, if they can be read again.
+    pub(super) fn put_back_retained(&mut self) {
+        for outgoing in self.channels.values_mut().filter(|outgoing| outgoing.partition.kind().is_retained()) {
+            if let Some((item, _)) = outgoing.shown.take_if(|(item, _)| matches!(item, Item::Block(_))) {
+                outgoing.partition.put_back(outgoing.reader, item);
+            }
+        }
     }
 
     /// The session is over, and all its consumers are gone.
@@ -178,22 +187,24 @@ impl Source for SessionSource {
         // first one stays the first.
         let overtakable = matches!(&outgoing.shown, Some((item, _)) if !matches!(item, Item::PriorityEvent { .. }));
         if overtakable
-            && outgoing.partition.overtaking(outgoing.subpartition)
+            && outgoing.partition.overtaking(outgoing.reader)
             && let Some((item, _)) = outgoing.shown.take()
         {
-            outgoing.partition.put_back(outgoing.subpartition, item);
+            outgoing.partition.put_back(outgoing.reader, item);
         }
         if outgoing.shown.is_none() {
-            let popped = outgoing.partition.pop(outgoing.subpartition);
+            let popped = outgoing.partition.pop(outgoing.reader);
             if popped.drained {
                 self.drained.push(outgoing.partition.id());
             }
-            let item = match popped.item? {
+            let absent = popped.upcoming.map(|Upcoming { bytes, behind }| Next::Absent { bytes, behind });
+            let Some(item) = popped.item else { return absent };
+            let item = match item {
                 Item::Block(block) if block.bytes() > self.block_bytes_max => {
                     let (bytes, limit) = (block.bytes(), self.block_bytes_max);
                     let text =
                         format!("a block of {bytes} bytes, but the peer takes at most {limit}: use smaller buffers");
-                    let drained = outgoing.partition.consumer_gone(outgoing.subpartition, &text);
+                    let drained = outgoing.partition.consumer_gone(outgoing.reader, &text);
                     self.drained.extend(drained.then(|| outgoing.partition.id()));
                     Item::Failed(Failure { code: ReasonCode::BlockTooLong, text: text.into() })
                 }
@@ -203,6 +214,12 @@ impl Source for SessionSource {
         }
         let (item, behind) = outgoing.shown.as_ref()?;
         Some(next(item, *behind))
+    }
+
+    fn fetch(&mut self, channel: ChannelId, credit_bytes: u64) {
+        if let Some(outgoing) = self.channels.get(&channel) {
+            outgoing.partition.fetch(outgoing.reader, credit_bytes);
+        }
     }
 
     fn take(&mut self, channel: ChannelId, sequence: u64, place: Place) {

@@ -1,25 +1,33 @@
 //! One worker's shuffle: its memory, its reactor, its writers and gates.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sluice_memory::{Arena, ArenaOptions, BufferPool, HugePages, Memory, MemoryStatistics, PoolSpec, SizeClass};
-use sluice_plugin::{Address, Setup, TransportFactory};
-use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId};
+use sluice_plugin::{Address, DiskCapabilities, DiskFactory, DiskSetup, Setup, TransportFactory};
+use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, SubpartitionIndex};
 
 use super::master::ProducerLocation;
 use crate::clock::Clock;
+use crate::disk_settings::{Compression, DiskSettings};
 use crate::error::{CreateError, StartError};
 use crate::gate::{ChannelLocation, GateId, GateMemory, Inbox, InputGate};
 use crate::job_token::{JobToken, JobTokens};
 use crate::mailbox::{Command, Mailbox, mailbox};
 use crate::memory_need::MemoryNeed;
-use crate::partition::{FlushInterval, Partition, PartitionManager, PartitionWriter, WriterSettings};
-use crate::reactor::{Reactor, ReactorSettings};
-use crate::stats::{Counters, Traffic};
+use crate::partition::{
+    Bench, BlockLog, FlushInterval, Found, HeldPartition, PartitionKind, PartitionManager, PartitionStatistics,
+    PartitionWriter, PipelinedWriter, SortedSettings, SortedWriter, Spill, SpillSettings, WriterSettings,
+};
+use crate::reactor::{Reactor, ReactorSettings, ReadPools, Recovered, StorageSettings};
+use crate::spill::{Codec, FileSet, Layout};
+use crate::stats::{Counters, DiskStatistics, Traffic};
 use crate::sync::lock;
+use crate::task::block_on;
 
 /// Everything that a worker's environment can be told. `Default` has a reason for each figure.
 #[derive(Clone, Debug)]
@@ -60,6 +68,8 @@ pub struct EnvironmentConfig {
     pub resume_timeout: Duration,
     /// The bounds that this worker offers on its links.
     pub limits: Limits,
+    /// How blocking partitions are written, read and recovered.
+    pub disk: DiskSettings,
     /// Where time comes from.
     pub clock: Clock,
 }
@@ -95,6 +105,7 @@ impl Default for EnvironmentConfig {
             // A switch that restarts or a network that heals; longer than that, the work is better done elsewhere.
             resume_timeout: Duration::from_secs(30),
             limits: Limits::default(),
+            disk: DiskSettings::default(),
             clock: Clock::real(),
         }
     }
@@ -106,6 +117,27 @@ pub enum ReactorDrive {
     OwnThread,
     /// The caller: with [`Reactor::turn`] and [`Reactor::park`], on the thread that runs its tasks.
     Caller,
+}
+
+/// What a worker does its IO with.
+#[derive(Clone)]
+pub struct Devices {
+    /// To and from other workers.
+    pub transport: Arc<dyn TransportFactory>,
+    /// To and from its disks; without it there are only pipelined partitions.
+    pub disk: Option<Arc<dyn DiskFactory>>,
+}
+
+impl From<Arc<dyn TransportFactory>> for Devices {
+    fn from(transport: Arc<dyn TransportFactory>) -> Self {
+        Self { transport, disk: None }
+    }
+}
+
+impl<T: TransportFactory + 'static> From<Arc<T>> for Devices {
+    fn from(transport: Arc<T>) -> Self {
+        Self { transport, disk: None }
+    }
 }
 
 /// A started environment, and its reactor if the caller drives it.
@@ -126,22 +158,25 @@ pub struct ShuffleEnvironment {
     tokens: Arc<JobTokens>,
     address: Address,
     gates: AtomicU64,
+    /// What goes to the disk, if there is one.
+    spilling: Option<Spilling>,
     thread: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
 }
 
 impl ShuffleEnvironment {
-    /// Maps the memory, builds the transport and starts the reactor.
+    /// Maps the memory, builds the devices and starts the reactor.
     pub fn start(
         config: EnvironmentConfig,
-        transport: Arc<dyn TransportFactory>,
+        devices: impl Into<Devices>,
         drive: ReactorDrive,
     ) -> Result<Worker, StartError> {
+        let Devices { transport, disk } = devices.into();
         config.limits.check()?;
         if SizeClass::fitting(config.buffer_bytes).is_none_or(|class| class.bytes() != config.buffer_bytes) {
             return Err(StartError::BufferBytes { bytes: config.buffer_bytes });
         }
         let arena = Arena::map(ArenaOptions { bytes: config.memory_bytes, huge_pages: config.huge_pages })?;
-        let unit = MemoryNeed { writers: 1, gates: 0, buffer_bytes: config.buffer_bytes }.unit();
+        let unit = MemoryNeed { writers: 1, gates: 0, buffer_bytes: config.buffer_bytes, disk: false }.unit();
         let share = config.memory_bytes / 100 * usize::from(EnvironmentConfig::FLOORS_PERCENT);
         let floors_bytes = config.floors_bytes.unwrap_or(share);
         let memory = Memory::with_reserve(arena.clone(), unit, floors_bytes / unit.bytes());
@@ -155,9 +190,32 @@ impl ShuffleEnvironment {
             incarnation: config.incarnation,
             cluster: config.cluster.clone(),
             limits: config.limits,
-            arena,
+            arena: arena.clone(),
             waker: mailbox.waker(),
         };
+        let spilling = match &disk {
+            Some(_) => Some(Spilling::start(&config, &memory, &mailbox)?),
+            None => None,
+        };
+        let disk = disk.zip(spilling.as_ref()).map(|(factory, spilling)| {
+            let setup = DiskSetup {
+                node: config.node,
+                incarnation: config.incarnation,
+                cluster: config.cluster.clone(),
+                arena,
+                waker: mailbox.waker(),
+            };
+            let settings = StorageSettings {
+                owner: setup.owner(),
+                disk: config.disk.clone(),
+                pools: spilling.pools.clone(),
+                mailbox: mailbox.clone(),
+                manager: Arc::clone(&manager),
+                counters: Arc::clone(&counters),
+                recovered: Arc::clone(&spilling.recovered),
+            };
+            (factory, setup, settings)
+        });
         let build = {
             let settings = ReactorSettings {
                 node: config.node,
@@ -172,7 +230,15 @@ impl ShuffleEnvironment {
             let (manager, counters) = (Arc::clone(&manager), Arc::clone(&counters));
             move || -> Result<Reactor, StartError> {
                 let transport = transport.build(setup)?;
-                Ok(Reactor::new(settings, clock, mail, mailbox, transport, manager, counters))
+                let disk = match disk {
+                    Some((factory, setup, settings)) => {
+                        let disk = factory.build(setup)?;
+                        settings.recovered.set_disk(disk.capabilities().clone());
+                        Some((settings, disk))
+                    }
+                    None => None,
+                };
+                Ok(Reactor::new(settings, clock, mail, mailbox, transport, disk, manager, counters))
             }
         };
         let (reactor, thread, address) = match drive {
@@ -187,7 +253,7 @@ impl ShuffleEnvironment {
             }
         };
         let (gates, thread) = (AtomicU64::new(0), Mutex::new(thread));
-        let environment = Self { config, memory, mailbox, manager, counters, tokens, address, gates, thread };
+        let environment = Self { config, memory, mailbox, manager, counters, tokens, address, gates, spilling, thread };
         Ok(Worker { environment, reactor })
     }
 
@@ -204,24 +270,46 @@ impl ShuffleEnvironment {
         self.tokens.set(job, token);
     }
 
-    /// Creates a partition and the writer that fills it. Consumers may read at once.
+    /// Creates a pipelined partition and the writer that fills it. Consumers may read at once.
     pub fn create_writer(&self, partition: PartitionId, subpartitions: u32) -> Result<PartitionWriter, CreateError> {
-        if subpartitions == 0 {
-            return Err(CreateError::Empty { what: "a partition", of: "subpartition" });
-        }
-        let pool = self.pool(format!("writer of {partition}"), self.config.writer_bytes_max)?;
-        self.writer(partition, subpartitions, pool)
+        self.create_writer_of(PartitionKind::Pipelined, partition, subpartitions)
     }
 
-    /// Creates the partitions of several writers at once, so that each knows its final share of the memory.
+    /// Creates a partition of any kind and the writer that fills it.
+    ///
+    /// # Errors
+    /// Also if it would go to the disk and the worker has none, or if it would take more files than a process may open.
+    pub fn create_writer_of(
+        &self,
+        kind: PartitionKind,
+        partition: PartitionId,
+        subpartitions: u32,
+    ) -> Result<PartitionWriter, CreateError> {
+        let mut writers = self.create_writers_of(kind, &[(partition, subpartitions)])?;
+        Ok(writers.pop().expect("one was asked for"))
+    }
+
+    /// Creates pipelined partitions for several writers at once, so that each knows its final share of the memory.
     pub fn create_writers(&self, partitions: &[(PartitionId, u32)]) -> Result<Vec<PartitionWriter>, CreateError> {
-        let pools: Result<Vec<_>, _> = partitions
-            .iter()
-            .map(|(partition, _)| self.pool(format!("writer of {partition}"), self.config.writer_bytes_max))
-            .collect();
+        self.create_writers_of(PartitionKind::Pipelined, partitions)
+    }
+
+    /// As [`Self::create_writers`], of any kind.
+    pub fn create_writers_of(
+        &self,
+        kind: PartitionKind,
+        partitions: &[(PartitionId, u32)],
+    ) -> Result<Vec<PartitionWriter>, CreateError> {
+        let mut pools = Vec::with_capacity(partitions.len());
+        for (partition, subpartitions) in partitions {
+            if *subpartitions == 0 {
+                return Err(CreateError::Empty { what: "a partition", of: "subpartition" });
+            }
+            pools.push(self.writer_pools(kind, *partition, *subpartitions)?);
+        }
         let mut writers = Vec::with_capacity(partitions.len());
-        for ((partition, subpartitions), pool) in partitions.iter().zip(pools?) {
-            match self.writer(*partition, *subpartitions, pool) {
+        for ((partition, subpartitions), pools) in partitions.iter().zip(pools) {
+            match self.writer(kind, *partition, *subpartitions, pools) {
                 Ok(writer) => writers.push(writer),
                 Err(error) => {
                     // All or none.
@@ -235,29 +323,83 @@ impl ShuffleEnvironment {
         Ok(writers)
     }
 
-    fn writer(&self, id: PartitionId, subpartitions: u32, pool: BufferPool) -> Result<PartitionWriter, CreateError> {
-        if subpartitions == 0 {
-            return Err(CreateError::Empty { what: "a partition", of: "subpartition" });
+    fn writer_pools(
+        &self,
+        kind: PartitionKind,
+        partition: PartitionId,
+        subpartitions: u32,
+    ) -> Result<(BufferPool, Option<BufferPool>), CreateError> {
+        let owner = format!("writer of {partition}");
+        if !kind.is_retained() {
+            return Ok((self.pool(owner, self.config.writer_bytes_max)?, None));
         }
-        let partition = Arc::new(Partition::new(id, subpartitions, self.mailbox.clone()));
-        if !self.manager.register(Arc::clone(&partition)) {
+        if self.spilling.is_none() {
+            return Err(CreateError::NoDisk { kind: kind.name() });
+        }
+        if kind == PartitionKind::Hash {
+            check_files(subpartitions)?;
+        }
+        let floor = self.pool(owner.clone(), 0)?;
+        let bytes_max = self.config.disk.sort_bytes_max.saturating_sub(floor.floor_bytes());
+        let spec = PoolSpec { owner, unit: SizeClass::MAX, floor_units: 0, bytes_max };
+        Ok((floor, Some(self.memory.pool(spec)?)))
+    }
+
+    fn writer(
+        &self,
+        kind: PartitionKind,
+        id: PartitionId,
+        subpartitions: u32,
+        (pool, elastic): (BufferPool, Option<BufferPool>),
+    ) -> Result<PartitionWriter, CreateError> {
+        let log = Arc::new(BlockLog::new(id, kind, subpartitions, self.mailbox.clone()));
+        if !self.manager.register(Arc::clone(&log)) {
             return Err(CreateError::PartitionExists(id));
         }
         if self.mailbox.is_closed() {
             self.manager.remove(id);
             return Err(CreateError::Stopped);
         }
-        self.mailbox.send(Command::Registered(id));
+        if !kind.is_retained() {
+            self.mailbox.send(Command::Registered(id));
+        }
+        let (record_bytes_max, clock) = (self.config.record_bytes_max, self.config.clock.clone());
+        if let (Some(elastic), Some(spilling)) = (elastic, &self.spilling) {
+            let settings = SpillSettings {
+                sets: self.file_sets(kind, id, subpartitions),
+                elastic: elastic.clone(),
+                bench: spilling.bench.clone(),
+                block_bytes_max: MemoryNeed::disk_block_bytes_max(self.config.buffer_bytes),
+                codec: codec(self.config.disk.compression),
+            };
+            let spill = Arc::new(Spill::new(Arc::clone(&log), self.mailbox.clone(), settings));
+            log.set_spill(&spill);
+            let settings = SortedSettings { spill, floor: pool, elastic, record_bytes_max, clock };
+            return Ok(PartitionWriter::sorted(SortedWriter::new(settings)));
+        }
         let settings = WriterSettings {
             pool,
             buffer_bytes: self.config.buffer_bytes,
             hand_over_bytes: self.config.hand_over_bytes,
             flush: self.config.flush,
-            record_bytes_max: self.config.record_bytes_max,
-            clock: self.config.clock.clone(),
+            record_bytes_max,
+            clock,
             mailbox: self.mailbox.clone(),
         };
-        Ok(PartitionWriter::new(partition, settings))
+        Ok(PartitionWriter::pipelined(PipelinedWriter::new(log, settings)))
+    }
+
+    /// One for all subpartitions, or one for each.
+    fn file_sets(&self, kind: PartitionKind, partition: PartitionId, subpartitions: u32) -> Vec<FileSet> {
+        let (node, incarnation) = (self.config.node, self.config.incarnation);
+        let set = |layout, first, count| {
+            let first = SubpartitionIndex(first);
+            FileSet { layout, partition, subpartitions, first, count, node, incarnation }
+        };
+        match kind {
+            PartitionKind::Hash => (0..subpartitions).map(|first| set(Layout::Hash, first, 1)).collect(),
+            _ => vec![set(Layout::SortMerge, 0, subpartitions)],
+        }
     }
 
     /// Creates a gate with this many channels. Their locations may be known now or later: [`InputGate::set_location`].
@@ -301,9 +443,10 @@ impl ShuffleEnvironment {
         Ok(self.memory.pool(spec)?)
     }
 
-    /// What so many writers and gates need of the arena.
+    /// What so many writers and gates need of the arena, with what reading from the disk needs if there is one.
     pub fn memory_need(&self, writers: u32, gates: u32) -> MemoryNeed {
-        MemoryNeed { writers, gates, buffer_bytes: self.config.buffer_bytes }
+        let (buffer_bytes, disk) = (self.config.buffer_bytes, self.spilling.is_some());
+        MemoryNeed { writers, gates, buffer_bytes, disk }
     }
 
     /// Drops a partition: its memory is free, and who still reads it is told that it is gone.
@@ -328,6 +471,52 @@ impl ShuffleEnvironment {
         let mut partitions = self.manager.of_job(job);
         partitions.retain(|partition| self.release_partition(*partition));
         partitions
+    }
+
+    /// The finished partitions that earlier lives of this worker have left in one of its directories; they are served
+    /// again. Ready when all has been looked at, which begins by itself at the start. What nobody claims within
+    /// `disk.recover_timeout`, by [`Self::claim`] or by reading it, is removed.
+    ///
+    /// # Errors
+    /// If the directory is none of the worker's.
+    pub fn poll_recover(
+        &self,
+        context: &mut Context<'_>,
+        directory: &Path,
+    ) -> Poll<Result<Vec<HeldPartition>, CreateError>> {
+        match self.spilling.as_ref().filter(|spilling| spilling.recovered.knows(directory)) {
+            Some(spilling) => spilling.recovered.poll(context, directory).map(Ok),
+            None => Poll::Ready(Err(CreateError::NoSuchDirectory { directory: directory.to_path_buf() })),
+        }
+    }
+
+    /// As [`Self::poll_recover`]; blocks the thread. Not on a thread that drives a reactor.
+    pub fn recover(&self, directory: &Path) -> Result<Vec<HeldPartition>, CreateError> {
+        block_on(|context| self.poll_recover(context, directory))
+    }
+
+    /// Keeps a recovered partition beyond `disk.recover_timeout`.
+    pub fn claim(&self, partition: PartitionId) {
+        self.mailbox.send(Command::Claim(partition));
+    }
+
+    /// How much each subpartition has, of a partition that goes to the disk: exact once it is finished, before that what
+    /// has been sorted so far. `None` if it is not here, or goes nowhere.
+    pub fn partition_statistics(&self, partition: PartitionId) -> Option<PartitionStatistics> {
+        match self.manager.find(partition) {
+            Found::Here(log) => log.statistics(),
+            Found::Gone | Found::Unknown => None,
+        }
+    }
+
+    /// What does the IO with the disks, and where they are; `None` without any.
+    pub fn disk(&self) -> Option<DiskCapabilities> {
+        self.spilling.as_ref()?.recovered.capabilities()
+    }
+
+    /// What went to and from the disks.
+    pub fn disk_statistics(&self) -> DiskStatistics {
+        self.counters.read_disk()
     }
 
     /// The partitions that this worker holds.
@@ -369,6 +558,49 @@ impl Drop for ShuffleEnvironment {
             let _ = thread.join();
         }
     }
+}
+
+/// One part in so many of the memory is for reading ahead from the disk only, as far as it makes whole requests.
+const READ_SHARE: usize = 8;
+
+/// What partitions that go to the disk share.
+struct Spilling {
+    bench: Bench,
+    pools: ReadPools,
+    recovered: Arc<Recovered>,
+}
+
+impl Spilling {
+    fn start(config: &EnvironmentConfig, memory: &Memory, mailbox: &Mailbox) -> Result<Self, StartError> {
+        let unit = MemoryNeed::read_unit(config.buffer_bytes);
+        let pool = |owner: &str, unit: SizeClass, floor_units: usize, bytes_max: usize| {
+            memory.pool(PoolSpec { owner: owner.into(), unit, floor_units, bytes_max })
+        };
+        // Reading ahead serves all consumers of the worker's partitions, and shares what is left equally with each gate
+        // and writer: so that it is not starved by many, a part of the memory is its own.
+        let own = (config.memory_bytes / READ_SHARE).min(config.disk.read_bytes_max) / SizeClass::MAX.bytes();
+        let floor = pool("reading from the disk", unit, 1, unit.bytes())?;
+        let raw = pool("decompressing what was read", unit, 1, unit.bytes())?;
+        let elastic = pool("reading ahead from the disk", SizeClass::MAX, own, config.disk.read_bytes_max)?;
+        let bench = Bench::start(config.disk.sort_threads, &config.node.to_string(), mailbox)
+            .map_err(|source| StartError::System { what: "starting a thread that sorts", source })?;
+        Ok(Self { bench, pools: ReadPools { floor, raw, elastic }, recovered: Arc::default() })
+    }
+}
+
+fn codec(compression: Compression) -> Codec {
+    match compression {
+        Compression::None => Codec::None,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    }
+}
+
+/// Whether so many files can be open beside all else that a process has open.
+fn check_files(files: u32) -> Result<(), CreateError> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = limit / 4;
+    if u64::from(files) <= most { Ok(()) } else { Err(CreateError::TooManyFiles { files, most, limit }) }
 }
 
 type ReactorThread = (JoinHandle<std::io::Result<()>>, Address);

@@ -1,86 +1,57 @@
 //! The bookkeeping of a cluster's shuffles. No IO: plain data in, plain data out.
+//!
+//! Every change is an event. A master that keeps a log gives them out as bytes ([`ShuffleMaster::take_events`]), and
+//! now and then all it knows ([`ShuffleMaster::snapshot`]); whoever stores both gets the same master back
+//! ([`ShuffleMaster::restore`]).
+
+mod bytes;
+mod descriptor;
+mod error;
+mod event;
+mod frame;
+mod journal;
+mod relearn;
+mod restore;
+mod snapshot;
+mod state;
 
 use std::collections::BTreeMap;
 
-use sluice_plugin::Address;
 use sluice_protocol::{Incarnation, JobId, NodeId, PartitionId};
 
+pub use descriptor::{JobSpec, PartitionSpec, ProducerLocation, ShuffleDescriptor, TaskShape};
+pub use error::{DescriptorError, FinishError, RestoreError, Stored};
+pub use relearn::Relearned;
+pub use restore::Restored;
+
 use crate::error::JobError;
-use crate::gate::ChannelLocation;
 use crate::memory_need::MemoryNeed;
+use crate::partition::{PartitionKind, PartitionStatistics};
+use event::MasterEvent;
+use journal::Journal;
+use state::{Entry, Progress, State};
 
-/// A job that wants to shuffle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobSpec {
-    /// Its id.
-    pub job: JobId,
-    /// The transport that it insists on, if it does.
-    pub transport: Option<String>,
+/// Knows the jobs and partitions of a cluster. Two are equal if they know the same, whatever was taken of their logs.
+#[derive(Clone, Debug)]
+pub struct ShuffleMaster {
+    transport: String,
+    state: State,
+    journal: Option<Journal>,
 }
 
-/// What a producer is going to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionSpec {
-    /// Its identity.
-    pub partition: PartitionId,
-    /// How many consumers share it.
-    pub subpartitions: u32,
-}
-
-/// Where a producer runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProducerLocation {
-    /// The worker.
-    pub node: NodeId,
-    /// Which life of it.
-    pub incarnation: Incarnation,
-    /// Where its transport can be reached.
-    pub address: Address,
-}
-
-/// Everything that a consumer needs to read a partition. Plain data: send it as you like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShuffleDescriptor {
-    /// The partition.
-    pub partition: PartitionId,
-    /// How many subpartitions it has.
-    pub subpartitions: u32,
-    /// Where it is.
-    pub producer: ProducerLocation,
-}
-
-impl ShuffleDescriptor {
-    /// What a gate's channel needs to read one subpartition.
-    pub fn channel(&self, subpartition: u32) -> ChannelLocation {
-        ChannelLocation {
-            partition: self.partition,
-            subpartition,
-            node: self.producer.node,
-            address: self.producer.address.clone(),
-        }
+impl PartialEq for ShuffleMaster {
+    fn eq(&self, other: &Self) -> bool {
+        self.transport == other.transport && self.state == other.state
     }
 }
 
-/// How many task ends a task has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskShape {
-    /// Partitions that it writes.
-    pub writers: u32,
-    /// Gates that it reads.
-    pub gates: u32,
-}
-
-/// Knows the jobs and partitions of a cluster.
-#[derive(Debug)]
-pub struct ShuffleMaster {
-    transport: String,
-    jobs: BTreeMap<JobId, BTreeMap<PartitionId, ShuffleDescriptor>>,
-}
+impl Eq for ShuffleMaster {}
 
 impl ShuffleMaster {
-    /// A master of a cluster that runs `transport`.
+    /// A master of a cluster that runs `transport`. It keeps no log: what it knows ends with it.
+    /// [`restore`](Self::restore) makes one that does.
     pub fn new(transport: impl Into<String>) -> Self {
-        Self { transport: transport.into(), jobs: BTreeMap::new() }
+        Self { transport: transport.into(), state: State::default(), journal: None }
     }
 
     /// Admits a job.
@@ -92,69 +63,188 @@ impl ShuffleMaster {
             let (asked, runs) = (asked.clone(), self.transport.clone());
             return Err(JobError::Transport { job: spec.job, asked, runs });
         }
-        if self.jobs.contains_key(&spec.job) {
+        if self.state.jobs.contains_key(&spec.job) {
             return Err(JobError::Registered(spec.job));
         }
-        self.jobs.insert(spec.job, BTreeMap::new());
+        self.record(MasterEvent::JobRegistered(spec.job));
         Ok(())
     }
 
-    /// Forgets a job; returns the partitions that its workers should release.
+    /// Forgets a job; returns the partitions that its workers should release. A worker that is away is told when it
+    /// comes back, by [`relearn`](Self::relearn).
     pub fn unregister_job(&mut self, job: JobId) -> Vec<ShuffleDescriptor> {
-        self.jobs.remove(&job).map(|partitions| partitions.into_values().collect()).unwrap_or_default()
+        let Some(partitions) = self.state.jobs.get(&job) else { return Vec::new() };
+        let descriptors = partitions.values().map(|entry| entry.descriptor.clone()).collect();
+        self.record(MasterEvent::JobUnregistered(job));
+        descriptors
     }
 
-    /// Notes a partition and where it is produced. The same partition again replaces its location: the producer moved
-    /// before it started.
+    /// Notes a pipelined partition and where it is produced. The same partition again replaces its location: the
+    /// producer moved before it started.
     ///
     /// # Errors
-    /// If the partition's job is not registered.
+    /// If the partition's job is not registered, or the partition is finished.
     pub fn register_partition(
         &mut self,
         spec: PartitionSpec,
         producer: ProducerLocation,
     ) -> Result<ShuffleDescriptor, JobError> {
-        let job = spec.partition.job;
-        let partitions = self.jobs.get_mut(&job).ok_or(JobError::Unknown(job))?;
-        let descriptor = ShuffleDescriptor { partition: spec.partition, subpartitions: spec.subpartitions, producer };
-        partitions.insert(spec.partition, descriptor.clone());
+        self.register_partition_as(PartitionKind::Pipelined, spec, producer)
+    }
+
+    /// Notes a partition of any kind, as [`register_partition`](Self::register_partition) does a pipelined one.
+    ///
+    /// # Errors
+    /// If the partition's job is not registered, or the partition is finished: nothing has to be produced.
+    pub fn register_partition_as(
+        &mut self,
+        kind: PartitionKind,
+        spec: PartitionSpec,
+        producer: ProducerLocation,
+    ) -> Result<ShuffleDescriptor, JobError> {
+        let partition = spec.partition;
+        let partitions = self.state.jobs.get(&partition.job).ok_or(JobError::Unknown(partition.job))?;
+        let descriptor = ShuffleDescriptor { partition, subpartitions: spec.subpartitions, producer };
+        let known = partitions.get(&partition);
+        if known.is_some_and(|known| known.statistics().is_some()) {
+            return Err(JobError::Finished(partition));
+        }
+        if known.is_none_or(|known| (known.kind, &known.descriptor) != (kind, &descriptor)) {
+            self.record(MasterEvent::PartitionRegistered { kind, descriptor: descriptor.clone() });
+        }
         Ok(descriptor)
     }
 
-    /// What is known of a partition.
-    pub fn descriptor(&self, partition: PartitionId) -> Option<&ShuffleDescriptor> {
-        self.jobs.get(&partition.job)?.get(&partition)
+    /// Notes that a partition is written to its end, and how much each consumer will read. The same again is no error:
+    /// a worker repeats what it does not know to have arrived.
+    ///
+    /// # Errors
+    /// If the partition is not known, or the figures cannot be its own.
+    pub fn partition_finished(
+        &mut self,
+        partition: PartitionId,
+        statistics: PartitionStatistics,
+    ) -> Result<(), FinishError> {
+        let entry = self.state.entry(partition).ok_or(FinishError::Unknown(partition))?;
+        let subpartitions = entry.descriptor.subpartitions;
+        if !statistics.is_of(subpartitions) {
+            let (bytes, records) = (statistics.bytes.len(), statistics.records.len());
+            return Err(FinishError::Subpartitions { partition, subpartitions, bytes, records });
+        }
+        match entry.statistics() {
+            None => self.record(MasterEvent::PartitionFinished { partition, statistics }),
+            Some(known) if *known != statistics => return Err(FinishError::Differs(partition)),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a partition is written to its end and not lost. It may be away; see [`descriptor`](Self::descriptor).
+    pub fn is_finished(&self, partition: PartitionId) -> bool {
+        self.statistics(partition).is_some()
+    }
+
+    /// How much each consumer of a finished partition will read.
+    pub fn statistics(&self, partition: PartitionId) -> Option<&PartitionStatistics> {
+        self.state.entry(partition)?.statistics()
+    }
+
+    /// The partitions of a job that are registered and not finished. After a restart of the master these are to be
+    /// looked after, and no others.
+    pub fn to_produce(&self, job: JobId) -> Vec<PartitionId> {
+        let entries = self.state.jobs.get(&job).into_iter().flat_map(BTreeMap::values);
+        entries.filter(|entry| entry.progress == Progress::Producing).map(id).collect()
+    }
+
+    /// Where a partition is and what it has.
+    ///
+    /// # Errors
+    /// If it is not known, or nobody can read it at present.
+    pub fn descriptor(&self, partition: PartitionId) -> Result<&ShuffleDescriptor, DescriptorError> {
+        let entry = self.state.entry(partition).ok_or(DescriptorError::Unknown(partition))?;
+        match entry.progress {
+            Progress::Away(_) => Err(DescriptorError::Away { partition, node: entry.descriptor.producer.node }),
+            Progress::Producing | Progress::Held(_) => Ok(&entry.descriptor),
+        }
     }
 
     /// Forgets a partition. True if it was known.
     pub fn release_partition(&mut self, partition: PartitionId) -> bool {
-        self.jobs.get_mut(&partition.job).is_some_and(|partitions| partitions.remove(&partition).is_some())
+        let known = self.state.entry(partition).is_some();
+        if known {
+            self.record(MasterEvent::PartitionReleased(partition));
+        }
+        known
     }
 
-    /// A worker is gone: forgets what it held and says what that was. Its jobs have to produce it again, as another
-    /// attempt.
+    /// This life of a worker is gone. What it had not finished, and what was pipelined, is lost: it is forgotten, and
+    /// returned. Its jobs have to produce it again, as another attempt. Finished blocking partitions are away until the
+    /// worker is back ([`relearn`](Self::relearn)) or given up ([`give_up_worker`](Self::give_up_worker)).
     pub fn worker_lost(&mut self, node: NodeId, incarnation: Incarnation) -> Vec<PartitionId> {
-        let mut lost = Vec::new();
-        for partitions in self.jobs.values_mut() {
-            partitions.retain(|partition, descriptor| {
-                let theirs = descriptor.producer.node == node && descriptor.producer.incarnation == incarnation;
-                if theirs {
-                    lost.push(*partition);
-                }
-                !theirs
-            });
+        let lost = self.state.entries().filter(|entry| entry.is_lost_with(node, incarnation)).map(id).collect();
+        if self.state.entries().any(|entry| entry.is_touched_by(node, incarnation)) {
+            self.record(MasterEvent::WorkerLost { node, incarnation });
+        }
+        lost
+    }
+
+    /// Nobody waits any longer for what is away with this worker, in any of its lives: it is forgotten, and returned.
+    /// Its jobs have to produce it again, as another attempt.
+    pub fn give_up_worker(&mut self, node: NodeId) -> Vec<PartitionId> {
+        let lost: Vec<_> = self.state.entries().filter(|entry| entry.is_away_with(node)).map(id).collect();
+        if !lost.is_empty() {
+            self.record(MasterEvent::WorkerGivenUp(node));
         }
         lost
     }
 
     /// What a task needs at least, in bytes of its worker's arena.
     pub fn memory_for_task(&self, task: &TaskShape, buffer_bytes: usize) -> usize {
-        MemoryNeed { writers: task.writers, gates: task.gates, buffer_bytes }.total()
+        MemoryNeed { writers: task.writers, gates: task.gates, buffer_bytes, disk: false }.total()
     }
+
+    /// What has happened since the last call, as one record to be appended to the log; empty if nothing has. Store it
+    /// before you act on what it says, keep it until it is stored, and store one at a time: only the last record of a
+    /// log may be damaged by a crash.
+    ///
+    /// # Panics
+    /// If this master keeps no log: its events are gone.
+    pub fn take_events(&mut self) -> Vec<u8> {
+        let journal = self.journal.as_mut().expect("a master that was made by `restore` keeps a log");
+        journal.take()
+    }
+
+    /// All that the master knows. Once it is stored, the log up to here is not needed; what
+    /// [`take_events`](Self::take_events) gives next goes behind it.
+    pub fn snapshot(&mut self) -> Vec<u8> {
+        if let Some(journal) = &mut self.journal {
+            journal.snapshot_made();
+        }
+        snapshot::encode(&self.state)
+    }
+
+    /// How much has been logged since the last snapshot, in bytes: what the next restore has to read. The caller
+    /// decides when it is time for another snapshot.
+    pub fn log_bytes_since_snapshot(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::bytes_since_snapshot)
+    }
+
+    fn record(&mut self, event: MasterEvent) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(self.state.events + 1, &event);
+        }
+        self.state.apply(event).expect("an event is made from the state that it changes");
+    }
+}
+
+fn id(entry: &Entry) -> PartitionId {
+    entry.descriptor.partition
 }
 
 #[cfg(test)]
 mod tests {
+    use sluice_plugin::Address;
+
     use super::*;
 
     fn partition(job: u64, number: u64) -> PartitionSpec {
@@ -186,7 +276,7 @@ mod tests {
         }
         let lost = master.worker_lost(NodeId(1), Incarnation(1));
         assert_eq!(lost, vec![partition(1, 0).partition, partition(1, 2).partition]);
-        assert!(master.descriptor(partition(1, 1).partition).is_some());
+        assert!(master.descriptor(partition(1, 1).partition).is_ok());
         assert_eq!(master.worker_lost(NodeId(2), Incarnation(2)), vec![], "another life of the node");
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sluice_plugin::{InProcess, TransportFactory};
 
+mod blocking;
 mod cable;
 mod events;
 mod flushing;

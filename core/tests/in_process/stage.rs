@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sluice_core::{
-    ChannelLocation, Clock, Delivery, EnvironmentConfig, Event, FlushInterval, HugePages, Incarnation, InputGate,
-    JobId, NodeId, PartitionId, PartitionSpec, PartitionWriter, PendingRecord, Reactor, ReactorDrive, ReadError,
-    RecordBatch, RecordReader, ShuffleEnvironment, ShuffleMaster, WriteError,
+    ChannelLocation, Clock, Delivery, Devices, EnvironmentConfig, Event, FlushInterval, HugePages, Incarnation,
+    InputGate, JobId, NodeId, PartitionId, PartitionSpec, PartitionWriter, PendingRecord, Reactor, ReactorDrive,
+    ReadError, RecordBatch, RecordReader, ShuffleEnvironment, ShuffleMaster, WriteError,
 };
 use sluice_plugin::TransportFactory;
 
@@ -65,6 +65,11 @@ impl Stage {
         count: u64,
         config: impl Fn(u64) -> EnvironmentConfig,
     ) -> Self {
+        Self::on(Devices::from(transport), count, config)
+    }
+
+    /// Workers that share these devices.
+    pub(crate) fn on(devices: Devices, count: u64, config: impl Fn(u64) -> EnvironmentConfig) -> Self {
         let clock = Arc::new(AtomicU64::new(1));
         let mut workers = Vec::new();
         for node in 0..count {
@@ -74,8 +79,8 @@ impl Stage {
                 clock: Clock::Manual(Arc::clone(&clock)),
                 ..config(node)
             };
-            let transport = Arc::<dyn TransportFactory>::clone(&transport);
-            let worker = ShuffleEnvironment::start(config, transport, ReactorDrive::Caller).expect("a worker starts");
+            let worker = ShuffleEnvironment::start(config, devices.clone(), ReactorDrive::Caller);
+            let worker = worker.expect("a worker starts");
             workers.push((worker.environment, worker.reactor));
         }
         let mut master = ShuffleMaster::new("in-process");
@@ -108,10 +113,10 @@ impl Stage {
     }
 
     /// A worker dies, and its node is started again: another life of it, with this index.
-    pub(crate) fn restart(&mut self, index: usize, transport: Arc<dyn TransportFactory>, config: EnvironmentConfig) {
+    pub(crate) fn restart(&mut self, index: usize, devices: impl Into<Devices>, config: EnvironmentConfig) {
         let (node, clock) = (NodeId(index as u64), Clock::Manual(Arc::clone(&self.clock)));
         let config = EnvironmentConfig { node, incarnation: Incarnation(1000), clock, ..config };
-        let worker = ShuffleEnvironment::start(config, transport, ReactorDrive::Caller).expect("a worker starts");
+        let worker = ShuffleEnvironment::start(config, devices, ReactorDrive::Caller).expect("a worker starts");
         self.workers[index] = (worker.environment, worker.reactor);
     }
 

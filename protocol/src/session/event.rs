@@ -16,6 +16,14 @@ pub enum Next<'a> {
         /// The blocks that wait behind it.
         behind: Backlog,
     },
+    /// A block that is not in memory. It is announced like one that is; once there is credit for it the source is asked to
+    /// fetch it.
+    Absent {
+        /// Its bytes; 0 if it needs no credit.
+        bytes: u32,
+        /// The blocks that wait behind it, in memory or not.
+        behind: Backlog,
+    },
     /// An event.
     Event {
         /// The engine's own meaning.
@@ -56,6 +64,11 @@ pub enum Place {
 pub trait Source {
     /// What `channel` would send next. Shows the same until `take`, or until a priority event overtakes it.
     fn peek(&mut self, channel: ChannelId) -> Option<Next<'_>>;
+    /// There is credit for the absent block that was shown, and for so many bytes in all: who fetches it says
+    /// [`Session::data_ready`](crate::Session::data_ready) when it is there. Asked again whenever it is shown as absent.
+    fn fetch(&mut self, channel: ChannelId, credit_bytes: u64) {
+        let _ = (channel, credit_bytes);
+    }
     /// The item shown last goes out in this message, with this sequence number. An end or a failure has the number
     /// behind the last item.
     fn take(&mut self, channel: ChannelId, sequence: u64, place: Place);

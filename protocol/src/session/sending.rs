@@ -154,6 +154,15 @@ impl Sending {
         Err(Blocked::Credit)
     }
 
+    /// All credit of the kind that a block of `length` bytes takes, if it is enough for that block.
+    pub(super) fn credit_for(&self, length: u64, in_slot: bool) -> Option<u64> {
+        if in_slot {
+            let slots = self.slots.iter().map(|slot| u64::from(slot.bytes));
+            return slots.clone().any(|bytes| bytes >= length).then(|| slots.sum());
+        }
+        Some(self.credit.outstanding()).filter(|credit| *credit >= length)
+    }
+
     /// Events need no credit but room; a priority event has one place of its own.
     pub(super) fn spend_event(&mut self, priority: bool) -> Result<(), Blocked> {
         if self.events_sent >= self.events_window.saturating_add(priority.into()) {

@@ -262,6 +262,8 @@ impl Session {
             let sequence = sending.sequence;
             // First what comes, then whether it fits: a channel that has nothing must not count as one that waits.
             let Some(next) = source.peek(channel) else {
+                // What was announced may have been taken back to where it is read from: it is announced again.
+                sending.forget_announced();
                 sending.return_credit(sending.keep);
                 if sending.say_return {
                     self.note_sender(channel);
@@ -282,6 +284,17 @@ impl Session {
                         Err(over) => return over,
                     }
                     turn_bytes += length;
+                }
+                Next::Absent { bytes, behind } => {
+                    let in_slot = bytes > self.limits.inline_bytes_max && self.remote_placement;
+                    let sending = self.sending.get_mut(&channel).expect("the channel whose turn it is");
+                    match sending.credit_for(bytes.into(), in_slot) {
+                        Some(credit) => {
+                            source.fetch(channel, credit);
+                            return Turn::Done;
+                        }
+                        None => return self.wait_for_credit(channel, bytes, behind),
+                    }
                 }
                 Next::Event { kind, overtook, payload } => {
                     if !self.room(head, DATA_ROOM + payload.len() + CONTROL_ROOM) {
