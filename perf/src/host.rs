@@ -3,6 +3,7 @@ use std::{fs, io, thread, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use sluice_plugin::DiskCapabilities;
 
 /// What a figure must say about the machine it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,24 @@ pub struct Host {
     pub cores: usize,
     /// What did the IO, and what fell back, in the engine's own words; absent where only ceilings ran.
     pub engine: Option<String>,
+    /// What did the IO of the disk, where there was any.
+    pub disk: Option<DiskInUse>,
+}
+
+/// What did the IO of a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskInUse {
+    /// In the plug-in's own words.
+    pub engine: String,
+    /// Whether all of it went past the page cache. If not, figures are the cache's.
+    pub is_direct: bool,
+}
+
+impl From<DiskCapabilities> for DiskInUse {
+    fn from(told: DiskCapabilities) -> Self {
+        let is_direct = told.directories.iter().all(|directory| directory.is_direct);
+        Self { engine: told.engine, is_direct }
+    }
 }
 
 impl Host {
@@ -22,7 +41,7 @@ impl Host {
         let kernel = format!("{} {}", name.release().to_string_lossy(), name.machine().to_string_lossy());
         // One core is the safe guess where the kernel does not say.
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Host { kernel, cores, engine }
+        Host { kernel, cores, engine, disk: None }
     }
 }
 

@@ -10,9 +10,12 @@
 //! | [`settings`] | the engine's configuration, in its layers |
 //! | [`shuffle`] | the subcommand that shuffles: workers, and a coordinator that compares |
 //! | [`survey`] | the subcommand that measures the ceilings alone |
+//! | [`disk`] | the subcommand that measures the disk's plug-in beside the raw disk |
+//! | [`inspect`] | the subcommand that looks into files of partitions |
 //! | [`report`] | the figures, as JSON and as text |
 //! | [`host`] | the machine and this process as the kernel sees them |
 //! | [`causes`] | an error with what caused it, as text |
+//! | `progress` | the line that says how far a run is |
 //! | [`units`] | figures as people write and read them |
 
 #![forbid(unsafe_code)]
@@ -21,8 +24,11 @@ pub mod causes;
 pub mod ceiling;
 pub mod cli;
 pub mod digest;
+pub mod disk;
 pub mod host;
 pub mod input;
+pub mod inspect;
+mod progress;
 pub mod report;
 pub mod scenario;
 pub mod settings;

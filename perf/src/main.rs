@@ -12,7 +12,7 @@ use sluice_perf::{
     causes::with_causes,
     ceiling,
     cli::{Cli, Command},
-    shuffle, survey,
+    disk, inspect, shuffle, survey,
 };
 
 const FAILED: u8 = 1;
@@ -27,6 +27,11 @@ fn main() -> ExitCode {
             let specs = args.specs().unwrap_or_else(|error| refuse(&error));
             exit_code(survey::run(&args, specs))
         }
+        Command::Disk(args) => {
+            let spec = args.spec().unwrap_or_else(|error| refuse(&error));
+            exit_code(disk::run(&spec, args.json.as_deref()))
+        }
+        Command::Inspect(args) => exit_code(inspect::run(&args.files, args.json.as_deref())),
         Command::ShuffleWorker => exit_code(shuffle::run_as_process()),
         Command::CeilingWorker => exit_code(ceiling::run_worker()),
     }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, ops::Range, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use sluice_core::PartitionKind;
 
 use crate::{input::InputSpec, settings::Settings};
 
@@ -22,6 +23,18 @@ pub struct Scenario {
     pub transport: Transport,
     /// Where the engine's configuration comes from.
     pub settings: Settings,
+    /// How partitions are kept between producers and consumers.
+    #[serde(default)]
+    pub partition: PartitionKind,
+    /// Where blocking partitions are kept: what the engine's configuration says, or a temporary directory.
+    #[serde(default)]
+    pub directories: Vec<PathBuf>,
+    /// How many tasks of a worker run at the same time; all if absent.
+    #[serde(default)]
+    pub slots: Option<u32>,
+    /// Which worker is killed in the middle of it, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<Kill>,
     /// The engine's configuration, every key of it: for who reads the report.
     pub config: serde_json::Value,
     /// The records.
@@ -29,6 +42,9 @@ pub struct Scenario {
     /// Who says where workers are to be looked for, if something stands between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<SocketAddr>,
+    /// What the engine calls the shuffle: a number of its own, so that nothing an earlier one has left is taken for its.
+    #[serde(default)]
+    pub job: u64,
     /// Where each consumer's records are written, if they are.
     pub output: Option<PathBuf>,
     /// How often is shuffled, by turns with the ceilings.
@@ -60,6 +76,16 @@ pub enum Transport {
     InProcess,
 }
 
+/// Chaos of the harness: which worker is killed, as a machine that fails, and starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kill {
+    /// The last worker, when it has read about half; another process in its place reads again
+    Consumer,
+    /// The first worker, when all producers have finished; another process in its place recovers what it wrote
+    Producer,
+}
+
 /// Settings that no run can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
@@ -74,6 +100,25 @@ pub enum ScenarioError {
     /// More than a machine can start.
     #[error("--workers is {0}: at most {WORKERS_MAX} run on one machine; give each more --producers and --consumers")]
     TooManyWorkers(u32),
+    /// Tasks that wait for each other, and some that cannot run meanwhile.
+    #[error(
+        "--slots {slots} with pipelined partitions could wait for ever: a worker has {tasks} tasks, and its producers wait for consumers that may have no slot; give --slots {tasks}, leave it out, or take --partition sort-merge"
+    )]
+    SlotsOfPipelined {
+        /// As many run at a time.
+        slots: u32,
+        /// As many there are in a worker.
+        tasks: u64,
+    },
+    /// Nobody could read again.
+    #[error("--kill needs partitions that can be read again: take --partition sort-merge or hash")]
+    KillOfPipelined,
+    /// The victim would have other tasks, too.
+    #[error("--kill needs --placement split: the victim either produces or consumes")]
+    KillOfSpread,
+    /// There are no processes.
+    #[error("--kill needs --transport tcp: the in-process transport has threads, which cannot be killed")]
+    KillInProcess,
     /// More tasks than ids.
     #[error("{workers} workers with {each} {tasks} each are more than can be numbered (4 294 967 295)")]
     TooMany {
@@ -93,6 +138,7 @@ impl Scenario {
             ("workers", self.workers),
             ("producers", self.producers_per_worker),
             ("consumers", self.consumers_per_worker),
+            ("slots", self.slots.unwrap_or(u32::MAX)),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(ScenarioError::Zero(name));
@@ -107,7 +153,22 @@ impl Scenario {
             let workers = self.workers;
             workers.checked_mul(each).ok_or(ScenarioError::TooMany { workers, each, tasks })?;
         }
-        Ok(())
+        self.check_slots()?;
+        match self.kill {
+            None => Ok(()),
+            Some(_) if !self.partition.is_retained() => Err(ScenarioError::KillOfPipelined),
+            Some(_) if self.placement == Placement::Spread => Err(ScenarioError::KillOfSpread),
+            Some(_) if self.transport == Transport::InProcess => Err(ScenarioError::KillInProcess),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Tasks of pipelined partitions wait for each other, so all of them have to run.
+    fn check_slots(&self) -> Result<(), ScenarioError> {
+        let Some(slots) = self.slots.filter(|_| !self.partition.is_retained()) else { return Ok(()) };
+        let of = |worker| self.producers_of(worker).len() + self.consumers_of(worker).len();
+        let tasks = (0..self.workers).map(of).max().unwrap_or(0) as u64;
+        if u64::from(slots) < tasks { Err(ScenarioError::SlotsOfPipelined { slots, tasks }) } else { Ok(()) }
     }
 
     /// The numbers of the producers that a worker has, out of those of all workers.
@@ -128,6 +189,18 @@ impl Scenario {
     /// How many consumers there are in all workers.
     pub fn consumers(&self) -> u32 {
         (self.workers - self.consuming_from_or(0)) * self.consumers_per_worker
+    }
+
+    /// How many writers and gates a worker has at most at the same time. With blocking partitions the two are not there
+    /// together, and the larger of both needs is that of each.
+    pub fn ends_at_once(&self, worker: u32) -> (u32, u32) {
+        let (producers, consumers) = (self.producers_of(worker).len() as u32, self.consumers_of(worker).len() as u32);
+        let slots = self.slots.unwrap_or(u32::MAX);
+        match self.partition.is_retained() {
+            false => (producers, consumers),
+            true if producers >= consumers => (producers.min(slots), 0),
+            true => (0, consumers.min(slots)),
+        }
     }
 
     /// The first worker that only consumes, where there is such.
@@ -160,9 +233,14 @@ mod tests {
             placement,
             transport: Transport::Tcp,
             settings: Settings::default(),
+            partition: PartitionKind::Pipelined,
+            directories: Vec::new(),
+            slots: None,
+            kill: None,
             config: serde_json::Value::Null,
             input: InputSpec::Lineitem { scale_factor: 1.0 },
             relay: None,
+            job: 0,
             output: None,
             pairs: 1,
             no_ceiling: true,
@@ -196,6 +274,30 @@ mod tests {
         assert_eq!(impossible.check(), Ok(()));
         impossible.producers_per_worker = u32::MAX;
         assert!(matches!(impossible.check(), Err(ScenarioError::TooMany { tasks: "producers", .. })));
+    }
+
+    #[test]
+    fn fewer_slots_than_tasks_are_for_blocking_partitions_only() {
+        let mut some = Scenario { slots: Some(4), ..scenario(2, Placement::Spread) };
+        assert_eq!(some.check(), Err(ScenarioError::SlotsOfPipelined { slots: 4, tasks: 5 }));
+        some.slots = Some(5);
+        assert_eq!(some.check(), Ok(()));
+        (some.slots, some.partition) = (Some(1), PartitionKind::SortMerge);
+        assert_eq!(some.check(), Ok(()));
+        some.slots = Some(0);
+        assert_eq!(some.check(), Err(ScenarioError::Zero("slots")));
+    }
+
+    #[test]
+    fn only_processes_that_either_produce_or_consume_what_can_be_read_again_are_killed() {
+        let mut killing = Scenario { kill: Some(Kill::Consumer), ..scenario(2, Placement::Split) };
+        assert_eq!(killing.check(), Err(ScenarioError::KillOfPipelined));
+        killing.partition = PartitionKind::SortMerge;
+        assert_eq!(killing.check(), Ok(()));
+        killing.transport = Transport::InProcess;
+        assert_eq!(killing.check(), Err(ScenarioError::KillInProcess));
+        killing.placement = Placement::Spread;
+        assert_eq!(killing.check(), Err(ScenarioError::KillOfSpread));
     }
 
     #[test]

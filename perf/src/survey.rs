@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
     cli::CeilingArgs,
     host::Host,
     input::InputSpec,
+    progress::Progress,
     units::gigabytes_per_second,
 };
 
@@ -46,7 +46,7 @@ enum Kind {
 pub fn run(args: &CeilingArgs, specs: Vec<InputSpec>) -> Result<(), CeilingError> {
     let bench = Bench::new(env::current_exe()?, Limit::Time(Duration::from(args.duration)));
     let mut survey = Survey { host: Host::here(None), measurements: measurements(args, specs) };
-    let progress = progress(u64::from(args.rounds) * survey.measurements.len() as u64);
+    let progress = Progress::of_steps(u64::from(args.rounds) * survey.measurements.len() as u64);
     // Round by round rather than one ceiling after the other: a slow minute then slows all of them.
     for _ in 0..args.rounds {
         for measurement in &mut survey.measurements {
@@ -55,7 +55,7 @@ pub fn run(args: &CeilingArgs, specs: Vec<InputSpec>) -> Result<(), CeilingError
             progress.inc(1);
         }
     }
-    progress.finish_and_clear();
+    drop(progress);
     let mut out = io::stdout().lock();
     for measurement in &mut survey.measurements {
         measurement.median = Rate::median(&measurement.rounds);
@@ -93,11 +93,6 @@ fn described(input: &InputSpec) -> String {
         InputSpec::Random { record_bytes, .. } => format!("{record_bytes} B records"),
         InputSpec::Files { paths, .. } => format!("{} files", paths.len()),
     }
-}
-
-fn progress(steps: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}").expect("the template is well formed");
-    ProgressBar::new(steps).with_style(style)
 }
 
 impl Kind {

@@ -1,8 +1,9 @@
 //! The ceilings with their real processes. Limits are bytes, so that no result depends on a clock.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluice_perf::{
-    ceiling::{Bench, CeilingError, Limit, Rate, Records},
+    ceiling::{Bench, CeilingError, Checks, DiskMode, DiskWork, Limit, Rate, Records},
     input::InputSpec,
 };
 
@@ -32,4 +33,32 @@ fn a_worker_that_fails_is_an_error_and_leaves_none_waiting() {
     assert!(matches!(nothing_to_send, Err(CeilingError::Failed { role: "sending", .. })), "{nothing_to_send:?}");
     let another_program = Bench::new("/bin/true".into(), Limit::Bytes(1)).plain_stream();
     assert!(another_program.is_err());
+}
+
+fn disk_work(directory: &Path) -> DiskWork {
+    DiskWork {
+        directories: vec![directory.to_owned()],
+        file_bytes: 2 << 20,
+        request_bytes: 64 << 10,
+        depth: 4,
+        direct: true,
+        polls: false,
+        checks: Checks::EveryByte,
+        mixed: true,
+        time_max: Duration::from_secs(60),
+    }
+}
+
+#[test]
+fn the_raw_disk_writes_and_reads_all_of_its_file_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for direct in [true, false] {
+        let raw = bench().raw_disk(&DiskWork { direct, ..disk_work(folder.path()) }).unwrap();
+        for mode in [DiskMode::Write, DiskMode::Read, DiskMode::Mixed] {
+            assert_eq!(raw.phase(mode).bytes, 2 << 20, "{mode:?}: {raw:?}");
+            assert!(is_a_figure(raw.phase(mode).rate()), "{mode:?}: {raw:?}");
+        }
+        assert!(direct || !raw.is_direct, "{raw:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

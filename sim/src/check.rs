@@ -6,7 +6,7 @@ mod memory;
 mod progress;
 
 pub(crate) use excuse::justify;
-pub(crate) use memory::{memory, memory_is_back, partitions_are_gone};
+pub(crate) use memory::{all_is_back, may_keep_files, memory, partitions_are_gone};
 pub(crate) use progress::{stuck, who_waits};
 
 /// Whether a session outlives its links. Until it does, the loss of a link may fail its channels.

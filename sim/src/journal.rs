@@ -41,6 +41,10 @@ pub enum Rule {
     MemoryBound,
     /// No remote write comes after its memory was taken back.
     ReusedMemory,
+    /// Files are read where something was written and is complete, nothing is under way for ever, and no file is left over.
+    Disk,
+    /// After a restart, what was finished is there and is offered, and nothing else.
+    Recovery,
     /// Whoever has work left gets on with it.
     Progress,
     /// Nothing panics.

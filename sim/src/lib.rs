@@ -4,6 +4,7 @@
 mod check;
 pub mod cli;
 pub mod coverage;
+pub mod disk;
 pub mod journal;
 pub mod network;
 pub mod plan;

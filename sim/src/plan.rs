@@ -1,5 +1,6 @@
 //! What a run does, drawn from its seed: the cluster, the workload, and what goes wrong.
 
+mod blocking;
 mod cluster;
 mod faults;
 mod script;
@@ -8,10 +9,10 @@ mod workload;
 use std::fmt;
 use std::time::Duration;
 
-pub use cluster::{ClusterPlan, WorkerPlan};
+pub use cluster::{ClusterPlan, DiskPlan, WorkerPlan};
 pub use faults::{Fault, Incident};
 pub use script::{Expected, Piece, Script, Step, Target, expected_of, pool};
-pub use workload::{ConsumerPlan, Ending, JobPlan, Pace, ProducerPlan};
+pub use workload::{Again, ConsumerPlan, Ending, JobPlan, Pace, ProducerPlan};
 
 use crate::seed::{Purpose, Seed};
 
@@ -31,10 +32,31 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: Seed) -> Self {
+        Self::draw(seed, blocking::BLOCKING)
+    }
+
+    /// One of the first plans with disks that is like this.
+    #[cfg(test)]
+    pub(crate) fn with_disks(is_like_this: impl Fn(&Self) -> bool) -> Self {
+        let mut plans = (0..1000).map(|seed| Self::draw(Seed(seed), true)).filter(|plan| plan.cluster.disk.is_some());
+        plans.find(is_like_this).expect("there are some of every sort")
+    }
+
+    /// The plan of a seed without what has to do with disks: as it was drawn before there were any.
+    pub fn pipelined(seed: Seed) -> Self {
+        Self::draw(seed, false)
+    }
+
+    fn draw(seed: Seed, with_disks: bool) -> Self {
         let mut cluster = ClusterPlan::draw(&mut seed.stream(Purpose::Cluster));
-        let jobs = workload::draw(&mut seed.stream(Purpose::Workload), cluster.workers.len());
+        let mut jobs = workload::draw(&mut seed.stream(Purpose::Workload), cluster.workers.len());
+        let mut blocking = seed.stream(Purpose::Blocking);
+        if with_disks {
+            blocking::draw(&mut blocking, &mut jobs, &mut cluster);
+        }
         cluster.size_memory(&jobs, &mut seed.stream(Purpose::Cluster));
-        let incidents = faults::draw(&mut seed.stream(Purpose::Faults), &cluster, &jobs);
+        let mut incidents = faults::draw(&mut seed.stream(Purpose::Faults), &cluster, &jobs);
+        blocking::harm(&mut blocking, &jobs, &cluster, &mut incidents);
         Self { seed, cluster, jobs, incidents }
     }
 

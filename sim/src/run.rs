@@ -5,20 +5,23 @@ mod cluster;
 mod finish;
 mod incidents;
 mod launch;
+mod master;
+mod recovery;
 mod step;
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use sluice_core::{Clock, JobId, PartitionId, ShuffleMaster, Time};
+use sluice_core::{Clock, JobId, PartitionId, Time};
 
 use crate::check;
 use crate::coverage::{Coverage, Sight};
+use crate::disk::SimDisk;
 use crate::journal::{Failure, Journal, Rule};
 use crate::network::Network;
 use crate::plan::Plan;
@@ -26,6 +29,8 @@ use crate::seed::{Purpose, Random, Seed};
 use crate::task::{Desk, Outcome, Shared, Task, Timers};
 use agenda::{Act, Agenda};
 pub(crate) use cluster::{Life, WorkerSlot, node};
+pub(crate) use master::MasterSlot;
+pub(crate) use recovery::Recovery;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -87,12 +92,15 @@ pub(crate) struct Run {
     pub(crate) plan: Rc<Plan>,
     pub(crate) journal: Journal,
     pub(crate) network: Network,
+    /// By worker; none if no job needs them.
+    pub(crate) disks: Vec<SimDisk>,
     pub(crate) now: Time,
+    pub(crate) began: Time,
     nanos: Arc<AtomicU64>,
     pub(crate) workers: Vec<WorkerSlot>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) roles: Vec<Role>,
-    master: ShuffleMaster,
+    pub(crate) master: MasterSlot,
     timers: Timers,
     agenda: Agenda,
     schedule: Random,
@@ -100,6 +108,12 @@ pub(crate) struct Run {
     pub(crate) released_jobs: BTreeSet<usize>,
     /// Jobs whose release is on the agenda.
     given_up: BTreeSet<usize>,
+    /// The same for who waits for partitions of a job, by job.
+    hopeless: Vec<Rc<Cell<bool>>>,
+    /// Whether a worker that is killed comes again.
+    restarts: BTreeMap<usize, bool>,
+    /// Consumers that start when all producers of their job have ended.
+    held_back: BTreeSet<usize>,
     /// Rounds so far.
     pub(crate) rounds: u64,
 }
@@ -116,22 +130,35 @@ impl Run {
         if plan.cluster.placement == sluice_plugin::PayloadPlacement::Remote {
             journal.saw(Sight::RemotePlacement);
         }
+        let mut draws = seed.stream(Purpose::Disk);
+        let drives = plan.cluster.disk.iter().flat_map(|disk| &disk.drives).enumerate();
+        let disks = drives.map(|(worker, drive)| {
+            let random = Seed(draws.bits()).stream(Purpose::Disk);
+            SimDisk::new(format!("disk-{worker}"), drive.clone(), random, journal.clone())
+        });
+        let disks = disks.collect();
+        let hopeless = plan.jobs.iter().map(|_| Rc::default()).collect();
         let mut run = Self {
             plan: Rc::new(plan),
             journal,
             network,
+            disks,
             // Not from zero: nobody must take the origin for a moment.
             now: Time(1_000_000_000),
+            began: Time(1_000_000_000),
             nanos: Arc::new(AtomicU64::new(0)),
             workers: Vec::new(),
             tasks: Vec::new(),
             roles: Vec::new(),
-            master: ShuffleMaster::new("sim"),
+            master: MasterSlot::new(),
             timers: Timers::default(),
             agenda: Agenda::default(),
             schedule: seed.stream(Purpose::Schedule),
             released_jobs: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            hopeless,
+            restarts: BTreeMap::new(),
+            held_back: BTreeSet::new(),
             rounds: 0,
         };
         run.advance(run.now);
@@ -139,6 +166,7 @@ impl Run {
             let slot = run.start_worker(index, 0);
             run.workers.push(slot);
         }
+        run.register_all();
         run.prepare_tasks();
         for (index, incident) in Rc::clone(&run.plan).incidents.iter().enumerate() {
             run.agenda.add(run.now.after(incident.at), Act::Incident(index));
@@ -152,8 +180,6 @@ impl Run {
             if plan.has_token {
                 self.journal.saw(if plan.stranger.is_some() { Sight::NotAuthorized } else { Sight::Token });
             }
-            let spec = sluice_core::JobSpec { job: JobId(plan.number), transport: None };
-            self.master.register_job(&spec).expect("jobs have different numbers");
             let producers = plan.producers.iter().map(|producer| (true, producer.worker, producer.starts));
             let consumers = plan.consumers.iter().map(|consumer| (false, consumer.worker, consumer.starts));
             let mut counts = [0, 0];

@@ -20,6 +20,10 @@ pub enum Purpose {
     Network,
     /// Who runs next.
     Schedule,
+    /// Disks: how long requests take, and what crashes leave.
+    Disk,
+    /// Jobs whose partitions go to disk, and what goes wrong with disks.
+    Blocking,
 }
 
 impl Seed {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use sluice_core::{ReadError, WriteError};
+use sluice_core::{ReadError, Time, WriteError};
 
-pub(crate) use consumer::{Reading, consume};
+pub(crate) use consumer::{Ask, Places, Reading, consume};
 pub(crate) use content::Content;
 pub(crate) use desk::{Desk, Timers};
 pub(crate) use producer::{Writing, produce};
@@ -34,6 +34,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// A consumer that was told of an error.
     ReadFailed(ReadError),
+    /// A consumer whose partitions are nowhere, as the master says.
+    NowhereFound,
     /// Its worker was killed, or not there.
     Killed,
     /// Its writer or gate could not be created.
@@ -47,6 +49,10 @@ pub(crate) struct Task {
     pub(crate) desk: Desk,
     pub(crate) future: Option<Pin<Box<dyn Future<Output = Outcome>>>>,
     pub(crate) outcome: Option<Outcome>,
+    /// When that was.
+    pub(crate) ended_at: Option<Time>,
+    /// Its worker is gone, and its next life is to run it again.
+    pub(crate) is_interrupted: bool,
     bell: Arc<Bell>,
     waker: Waker,
 }
@@ -69,7 +75,7 @@ impl Task {
     pub(crate) fn new(name: String, worker: usize, desk: Desk) -> Self {
         let bell = Arc::new(Bell(AtomicBool::new(false)));
         let waker = Waker::from(Arc::<Bell>::clone(&bell));
-        Self { name, worker, desk, future: None, outcome: None, bell, waker }
+        Self { name, worker, desk, future: None, outcome: None, ended_at: None, is_interrupted: false, bell, waker }
     }
 
     pub(crate) fn start(&mut self, future: impl Future<Output = Outcome> + 'static) {
@@ -92,6 +98,13 @@ impl Task {
                 true
             }
         }
+    }
+
+    /// Its worker is gone, and it begins again with the next life.
+    pub(crate) fn interrupt(&mut self) {
+        self.future = None;
+        self.is_interrupted = true;
+        self.desk.progressed();
     }
 
     /// It is over, whatever it was doing.

@@ -57,3 +57,48 @@ fn a_block_that_is_forgotten_before_it_is_acknowledged_is_found() {
 fn a_channel_that_is_starved_is_found() {
     is_caught(Defect::StarveChannel);
 }
+
+#[test]
+fn a_block_of_the_disk_that_is_not_checked_is_found() {
+    is_caught(Defect::SkipBlockChecksum);
+}
+
+#[test]
+fn a_subpartition_that_is_read_for_another_is_found() {
+    is_caught(Defect::IndexOffByOne);
+}
+
+#[test]
+fn a_partition_that_is_offered_without_some_of_its_files_is_found() {
+    is_caught(Defect::AcceptMissingParts);
+}
+
+#[test]
+fn a_partition_that_is_offered_after_a_loss_of_power_is_found() {
+    is_caught(Defect::RecoverFromOtherBoot);
+}
+
+#[test]
+fn a_partition_that_is_finished_before_its_end_is_written_is_found() {
+    is_caught(Defect::FinishBeforeTrailer);
+}
+
+#[test]
+fn a_partition_that_is_durable_but_for_its_end_is_found() {
+    is_caught(Defect::SyncBeforeTrailer);
+}
+
+#[test]
+fn a_file_that_is_forgotten_when_its_partition_is_released_is_found() {
+    is_caught(Defect::ForgetFileOnRelease);
+}
+
+#[test]
+fn a_read_that_is_starved_is_found() {
+    is_caught(Defect::StarveRead);
+}
+
+#[test]
+fn memory_that_was_read_into_and_is_not_given_back_is_found() {
+    is_caught(Defect::LeakReadMemory);
+}

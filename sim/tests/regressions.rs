@@ -8,17 +8,21 @@
 
 use std::time::Duration;
 
-use sluice_core::FlushInterval;
+use sluice_core::{DiskSettings, FlushInterval, PartitionKind};
 use sluice_plugin::PayloadPlacement;
-use sluice_sim::plan::{ConsumerPlan, Ending, JobPlan, Pace, Piece, Plan, ProducerPlan, Script, Step, WorkerPlan};
-use sluice_sim::run::{run, run_plan};
+use sluice_sim::disk::Drive;
+use sluice_sim::network::Path;
+use sluice_sim::plan::{
+    ConsumerPlan, DiskPlan, Ending, JobPlan, Pace, Piece, Plan, ProducerPlan, Script, Step, WorkerPlan,
+};
+use sluice_sim::run::run_plan;
 use sluice_sim::seed::{Purpose, Seed};
 
 const FLOOR: usize = 32 << 10;
 
 /// Two workers with so much memory each, nothing that goes wrong, and nothing drawn that matters.
 fn plan(memory_bytes: usize, floors_bytes: usize, job: JobPlan) -> Plan {
-    let mut plan = Plan::of(Seed(0));
+    let mut plan = Plan::pipelined(Seed(0));
     let worker = WorkerPlan { memory_bytes, floors_bytes, turn: Duration::ZERO };
     plan.cluster.workers = vec![worker; 2];
     plan.cluster.paths.clear();
@@ -33,7 +37,8 @@ fn plan(memory_bytes: usize, floors_bytes: usize, job: JobPlan) -> Plan {
 }
 
 fn job(producers: Vec<ProducerPlan>, consumers: Vec<ConsumerPlan>) -> JobPlan {
-    JobPlan { number: 1, producers, consumers, has_token: false, stranger: None }
+    let (kind, subpartitions) = (PartitionKind::Pipelined, consumers.len() as u32);
+    JobPlan { number: 1, kind, subpartitions, producers, consumers, has_token: false, stranger: None }
 }
 
 /// A producer that writes records of these lengths to subpartition 0.
@@ -45,7 +50,17 @@ fn producer(worker: usize, starts: u64, records: &[u64], ending: Ending) -> Prod
 
 fn consumer(worker: usize, starts: u64) -> ConsumerPlan {
     let starts = Duration::from_micros(starts);
-    ConsumerPlan { worker, starts, pace: Pace::Fast, locations: Duration::ZERO, cancels_after: None }
+    ConsumerPlan {
+        worker,
+        subpartition: 0,
+        starts,
+        after_producers: false,
+        pace: Pace::Fast,
+        locations: Duration::ZERO,
+        cancels_after: None,
+        again: Vec::new(),
+        probes_from: None,
+    }
 }
 
 fn holds(plan: Plan) {
@@ -87,6 +102,69 @@ fn who_waits_for_a_partition_that_comes_and_goes_is_told() {
     holds(plan(16 * FLOOR, 4 * FLOOR, job(vec![released], vec![consumer(1, 1)])));
 }
 
+// ── Partitions on disk ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// As [`plan`], with partitions of this kind in one directory of so many bytes.
+fn plan_on_disk(kind: PartitionKind, subpartitions: u32, bytes_max: u64, memory_bytes: usize, job: JobPlan) -> Plan {
+    let job = JobPlan { kind, subpartitions, ..job };
+    let mut plan = plan(memory_bytes, 4 * FLOOR, job);
+    let settings =
+        DiskSettings { sort_threads: 0, sort_bytes_max: 2 * FLOOR, boot: [0; 16], ..DiskSettings::default() };
+    let drives = vec![Drive::with_directories(&[bytes_max]); 2];
+    plan.cluster.disk = Some(DiskPlan { settings, drives });
+    plan
+}
+
+const PLENTY: u64 = 64 << 20;
+
+/// A consumer of another worker asked for a partition before its producer had begun. When the partition was created it was
+/// taken from those who wait, although there was nothing to read yet, and nobody told it of the end.
+#[test]
+fn who_waits_for_a_partition_on_disk_reads_it_when_it_is_finished() {
+    for kind in [PartitionKind::SortMerge, PartitionKind::Hash] {
+        for reader in [0, 1] {
+            let late = producer(0, 5000, &[100, 200], Ending::Finish);
+            holds(plan_on_disk(kind, 1, PLENTY, 32 * FLOOR, job(vec![late], vec![consumer(reader, 1)])));
+        }
+    }
+}
+
+/// The same if the producer fails: who waited was told that the partition does not appear, and only when it had lost its
+/// patience.
+#[test]
+fn who_waits_for_a_partition_on_disk_is_told_when_its_producer_fails() {
+    for ending in [Ending::Drop, Ending::Fail] {
+        let failing = producer(0, 5000, &[100, 200], ending);
+        let job = job(vec![failing], vec![consumer(0, 1), consumer(1, 1)]);
+        holds(plan_on_disk(PartitionKind::SortMerge, 1, PLENTY, 32 * FLOOR, job));
+    }
+}
+
+/// A hash partition failed for want of room when some of its files were complete and closed. Those stayed for ever.
+#[test]
+fn of_a_hash_partition_that_fails_no_file_stays() {
+    let writer = producer(0, 1, &[100, 200], Ending::Finish);
+    holds(plan_on_disk(PartitionKind::Hash, 8, 48 << 10, 32 * FLOOR, job(vec![writer], vec![consumer(1, 1)])));
+}
+
+/// The memory to read with was at its floor, and what was read ahead for a consumer was taken back sooner than its credit
+/// could come over a slow way; read again, announced again, taken back again, for ever.
+#[test]
+fn a_consumer_far_away_gets_its_bytes_with_the_least_memory() {
+    for records in [vec![100; 400], vec![3000; 60], vec![16; 2000]] {
+        let writer = producer(0, 1, &records, Ending::Finish);
+        let consumers = vec![consumer(1, 1), consumer(1, 2), consumer(1, 100_000)];
+        let mut far = plan_on_disk(PartitionKind::SortMerge, 1, PLENTY, 8 * FLOOR, job(vec![writer], consumers));
+        far.cluster.workers.iter_mut().for_each(|worker| worker.floors_bytes = 8 * FLOOR);
+        let mut path = Path::default();
+        path.latency = Duration::from_millis(40);
+        far.cluster.paths = vec![(0, 1, path)];
+        holds(far);
+    }
+}
+
+// ── Seeds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
 /// As they were drawn when they were found.
 ///
 /// - 430: two halves of a grant chased each other. A producer returned what was too little for its next block at once, while
@@ -105,7 +183,7 @@ fn who_waits_for_a_partition_that_comes_and_goes_is_told() {
 #[test]
 fn seeds_that_have_failed_once_hold() {
     for seed in [430, 1230, 2103, 273, 1868, 5145] {
-        let report = run(Seed(seed), false);
+        let report = run_plan(Plan::pipelined(Seed(seed)), false);
         assert!(report.failures.is_empty(), "seed {seed}: {}", report.failures[0]);
     }
 }

@@ -37,6 +37,19 @@ fn a_fixed_set_of_seeds_breaks_no_rule_and_has_seen_what_it_should() {
         Sight::PriorityEvent,
         Sight::LargeRecord,
         Sight::SuccessAfterCut,
+        Sight::SortMerge,
+        Sight::Hash,
+        Sight::ReadAgain,
+        Sight::Retry,
+        Sight::Probe,
+        Sight::Recovered,
+        Sight::MasterRestart,
+        Sight::JobReleased,
+        Sight::DiskError,
+        Sight::DiskFull,
+        Sight::DiskAltered,
+        Sight::WriteBrokenOff,
+        Sight::PowerLoss,
     ] {
         assert!(coverage.count(sight) >= 3, "{sight:?} in {} of {SEEDS} runs:\n{coverage}", coverage.count(sight));
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{CeilingError, Limit, Records, WriteSize, memcpy, pipeline, stream};
+use super::{CeilingError, DiskWork, Limit, Records, WriteSize, disk, memcpy, pipeline, stream};
 use crate::{digest::Digest, host::cpu_time, input::Input};
 
 /// One process's part: a line of JSON on its standard input.
@@ -27,6 +27,8 @@ pub(super) enum Job {
         threads: u32,
         limit: Limit,
     },
+    /// Prints a `RawDisk` instead of an outcome.
+    Disk(DiskWork),
 }
 
 /// What two processes do together.
@@ -46,13 +48,13 @@ pub(super) struct Outcome {
 }
 
 /// Measures from its start.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     cpu_start: Duration,
 }
 
 impl Clock {
-    pub(super) fn start() -> Clock {
+    pub(crate) fn start() -> Clock {
         Clock { start: Instant::now(), cpu_start: cpu_time() }
     }
 
@@ -63,9 +65,13 @@ impl Clock {
         }
     }
 
+    /// Of the wall, and of this process's CPU.
+    pub(crate) fn seconds(&self) -> (f64, f64) {
+        (self.start.elapsed().as_secs_f64(), (cpu_time() - self.cpu_start).as_secs_f64())
+    }
+
     pub(super) fn outcome(&self, payload_bytes: u64, digests: Vec<Digest>) -> Outcome {
-        let seconds = self.start.elapsed().as_secs_f64();
-        let cpu_seconds = (cpu_time() - self.cpu_start).as_secs_f64();
+        let (seconds, cpu_seconds) = self.seconds();
         Outcome { payload_bytes, seconds, cpu_seconds, digests }
     }
 }
@@ -74,14 +80,17 @@ impl Clock {
 pub fn run_worker() -> Result<(), CeilingError> {
     let mut job = String::new();
     io::stdin().read_line(&mut job)?;
-    let outcome = match serde_json::from_str(&job).map_err(io::Error::other)? {
-        Job::Receive { work } => receive(&work)?,
-        Job::Send { work, port, limit } => send(&work, port, limit)?,
-        Job::Memcpy { records, threads, limit } => memcpy::run(&records, threads, limit)?,
-    };
-    let outcome = serde_json::to_string(&outcome).map_err(io::Error::other)?;
-    writeln!(io::stdout(), "{outcome}")?;
-    Ok(())
+    match serde_json::from_str(&job).map_err(io::Error::other)? {
+        Job::Receive { work } => answer(&receive(&work)?),
+        Job::Send { work, port, limit } => answer(&send(&work, port, limit)?),
+        Job::Memcpy { records, threads, limit } => answer(&memcpy::run(&records, threads, limit)?),
+        Job::Disk(work) => answer(&disk::run(&work)?),
+    }
+}
+
+fn answer(outcome: &impl Serialize) -> Result<(), CeilingError> {
+    let outcome = serde_json::to_string(outcome).map_err(io::Error::other)?;
+    Ok(writeln!(io::stdout(), "{outcome}")?)
 }
 
 fn receive(work: &Work) -> Result<Outcome, CeilingError> {

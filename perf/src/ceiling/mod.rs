@@ -4,6 +4,7 @@
 //! Each measurement is made by fresh processes of this same program, so that neither its memory nor
 //! its CPU time mixes with the shuffle's.
 mod block;
+mod disk;
 mod job;
 mod memcpy;
 mod pack;
@@ -16,7 +17,12 @@ use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use disk::{Checks, DirectoryError, DiskMode, DiskWork, Measured, RawDisk};
+pub(crate) use disk::{Pattern, Pieces, Plan, Step, room};
+pub(crate) use job::Clock;
 pub use job::run_worker;
+use sluice_memory::MapError;
+use sluice_uring::NoPolling;
 
 use self::job::{Job, Outcome, Work};
 use crate::{digest::Difference, input::InputError, input::InputSpec};
@@ -92,6 +98,15 @@ pub enum CeilingError {
     /// There are no records to move.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// A directory cannot be measured.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The raw disk cannot be polled.
+    #[error("the disk cannot be polled for completions; leave --io-poll out")]
+    NoPolling(#[from] NoPolling),
+    /// There is no memory for the requests.
+    #[error(transparent)]
+    Memory(#[from] MapError),
 }
 
 /// Measures ceilings, each in processes of its own.
@@ -135,8 +150,13 @@ impl Bench {
     /// them once, and check them as producer and consumer would, with no hand-over.
     pub fn memcpy(&self, records: &Records, threads: u32) -> Result<Rate, CeilingError> {
         let job = Job::Memcpy { records: records.clone(), threads, limit: self.limit };
-        let outcome = process::alone(&self.program, &job)?;
-        Ok(outcome.rate(0.0))
+        let outcome = process::alone(&self.program, "copying", &job)?;
+        Ok(Outcome::rate(&outcome, 0.0))
+    }
+
+    /// The disk with nothing before it, in all modes. Its limit is its own.
+    pub fn raw_disk(&self, work: &DiskWork) -> Result<RawDisk, CeilingError> {
+        process::alone(&self.program, "disk", &Job::Disk(work.clone()))
     }
 
     fn pair(&self, work: Work) -> Result<Rate, CeilingError> {

@@ -5,6 +5,8 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use serde::de::DeserializeOwned;
+
 use super::{
     CeilingError, Limit,
     job::{Job, Outcome, Work},
@@ -22,8 +24,8 @@ pub(super) fn pair(program: &Path, work: Work, limit: Limit) -> Result<(Outcome,
 }
 
 /// A process that needs no other.
-pub(super) fn alone(program: &Path, job: &Job) -> Result<Outcome, CeilingError> {
-    Worker::start(program, "copying", job)?.answer()
+pub(super) fn alone<T: DeserializeOwned>(program: &Path, role: &'static str, job: &Job) -> Result<T, CeilingError> {
+    Worker::start(program, role, job)?.answer()
 }
 
 /// A running process. Dropping it kills it, so that none is left waiting for a peer that failed.
@@ -51,7 +53,7 @@ impl Worker {
     }
 
     /// The next line the process prints.
-    fn answer<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, CeilingError> {
+    fn answer<T: DeserializeOwned>(&mut self) -> Result<T, CeilingError> {
         let role = self.role;
         let failed = |source| CeilingError::Process { role, source };
         let mut line = String::new();

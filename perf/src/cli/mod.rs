@@ -1,12 +1,17 @@
 //! The command line of `sluice-perf`.
 mod ceiling;
+mod disk;
 mod input;
+mod inspect;
 mod shuffle;
 
 use clap::{Parser, Subcommand};
 
 pub use ceiling::CeilingArgs;
+pub use disk::{DirectName, DiskArgs, DiskSpecError, EngineName};
 pub use input::{Generate, InputArgs, Misplaced};
+pub use inspect::InspectArgs;
+pub(crate) use shuffle::in_one;
 pub use shuffle::{SettingError, ShuffleArgs};
 
 const EXAMPLES: &str = "\
@@ -19,8 +24,12 @@ Examples:
       many channels in little memory
   sluice-perf --input orders.csv --key customer --output parts --workers 1 --consumers 8
       a file repartitioned into eight: parts/part-00000 and so on
+  sluice-perf --partition sort-merge --disk /data --generate random --bytes 20GB --slots 1
+      a batch shuffle through files, one task of each worker at a time
   sluice-perf ceiling
       what this machine can do at best
+  sluice-perf disk --dir /data
+      what a disk does through the engine's plug-in, and without it
 
 Exit status: 0 verified; 1 a mismatch or a failed run; 2 wrong usage.";
 
@@ -44,6 +53,10 @@ pub enum Command {
     Shuffle(Box<ShuffleArgs>),
     /// Measure what this machine can do at best: plain stream, bare pipeline, memcpy
     Ceiling(Box<CeilingArgs>),
+    /// Measure what the disk's plug-in does of what the disk can
+    Disk(Box<DiskArgs>),
+    /// Look into files of partitions and check every checksum
+    Inspect(InspectArgs),
     /// A process that `shuffle` starts
     #[command(hide = true)]
     ShuffleWorker,
@@ -71,6 +84,7 @@ pub(crate) fn scenario_of(words: &[&str]) -> crate::scenario::Scenario {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use sluice_core::PartitionKind;
 
     use super::*;
     use crate::{
@@ -124,6 +138,21 @@ mod tests {
         assert_eq!(scenario.config["transport"]["tcp"]["listen"], "127.0.0.1:0");
         assert_eq!(scenario.config["transport"]["tcp"]["connect_timeout"], "5s");
         assert_eq!((scenario.pairs, scenario.no_ceiling), (1, false));
+    }
+
+    #[test]
+    fn the_settings_of_blocking_partitions_reach_the_configuration() {
+        let line = "sluice-perf --partition sort-merge --disk /one /two --disk-engine threads --compression lz4 \
+                    --durability on-finish --slots 1";
+        let scenario = scenario_of(&line.split_whitespace().collect::<Vec<_>>());
+        let disk = &scenario.config["disk"];
+        assert_eq!(disk["directories"], serde_json::json!(["/one", "/two"]), "{disk:#}");
+        assert_eq!((&disk["engine"], &disk["compression"]), (&"threads".into(), &"lz4".into()));
+        assert_eq!(disk["durability"], "on-finish");
+        assert_eq!((scenario.partition, scenario.slots), (PartitionKind::SortMerge, Some(1)));
+        assert_eq!(scenario.directories, [std::path::Path::new("/one"), std::path::Path::new("/two")]);
+        // Pipelined partitions use no directory, whatever the configuration names.
+        assert!(scenario_of(&["sluice-perf"]).directories.is_empty());
     }
 
     #[test]

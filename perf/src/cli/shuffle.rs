@@ -2,12 +2,12 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use sluice_core::{Config, ConfigError};
+use sluice_core::{Config, ConfigError, PartitionKind};
 
 use super::{InputArgs, Misplaced};
 use crate::{
     input::InputSpec,
-    scenario::{Placement, Scenario, ScenarioError, Transport},
+    scenario::{Kill, Placement, Scenario, ScenarioError, Transport},
     settings::Settings,
     shuffle::TcpOptions,
 };
@@ -30,6 +30,20 @@ pub struct ShuffleArgs {
     /// Which workers have producers and which have consumers
     #[arg(long, value_enum, default_value_t = Placement::Spread)]
     pub placement: Placement,
+
+    /// How partitions are kept between producers and consumers: pipelined (in memory, read while it is written),
+    /// sort-merge (one sorted file each) or hash (a file for each consumer)
+    #[arg(long, default_value_t = PartitionKind::Pipelined, value_name = "KIND")]
+    pub partition: PartitionKind,
+
+    /// Tasks of a worker that run at the same time [default: all]. Blocking partitions (sort-merge, hash) need only 1
+    #[arg(long, value_name = "N")]
+    pub slots: Option<u32>,
+
+    /// Kill a worker in the middle of it, start another process in its place, and verify that nothing was lost: chaos of
+    /// the harness, for blocking partitions between split workers
+    #[arg(long, value_enum, value_name = "WHOM")]
+    pub kill: Option<Kill>,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would make it the help of the heading")]
@@ -63,6 +77,23 @@ pub struct ShuffleArgs {
     /// Connections for each pair of workers [default: 1]
     #[arg(long, value_name = "N", help_heading = "Engine")]
     pub lanes: Option<u32>,
+
+    /// Where blocking partitions are kept [default: disk.directories, or a temporary directory]
+    #[arg(long, num_args = 1.., value_name = "DIR", help_heading = "Disk")]
+    pub disk: Vec<PathBuf>,
+
+    /// What does the IO of the disk: auto, io-uring or threads [default: auto]
+    #[arg(long, value_name = "NAME", help_heading = "Disk")]
+    pub disk_engine: Option<String>,
+
+    /// How blocks on the disk are compressed: none, lz4 or zstd [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "Disk")]
+    pub compression: Option<String>,
+
+    /// What a finished partition survives besides the end of its process: none, or on-finish (a loss of power)
+    /// [default: none]
+    #[arg(long, value_name = "WHEN", help_heading = "Disk")]
+    pub durability: Option<String>,
 
     /// Told the address of each worker, says where the others are to look for it: for tests with a line that fails
     #[arg(long, value_name = "ADDRESS", hide = true)]
@@ -102,6 +133,9 @@ pub enum SettingError {
     /// An option of a transport that does not run.
     #[error("--engine chooses what does the IO of the TCP transport, and the transport is in-process")]
     EngineWithoutTcp,
+    /// An option of blocking partitions, and there are none.
+    #[error("{0} is for partitions on the disk: take --partition sort-merge or hash")]
+    DiskOfPipelined(&'static str),
     /// The engine would refuse each.
     #[error(
         "--record-bytes is {record_bytes}, and the engine takes records of at most {most} bytes: give less, or raise shuffle.record_bytes_max"
@@ -133,14 +167,20 @@ impl ShuffleArgs {
             placement: self.placement,
             transport,
             settings,
+            partition: self.partition,
+            directories: if self.partition.is_retained() { config.disk.directories.clone() } else { Vec::new() },
+            slots: self.slots,
+            kill: self.kill,
             config: Self::every_key(&config)?,
             input: self.input.spec()?,
             relay: self.relay,
+            job: 0,
             output: self.output.clone(),
             pairs: self.pairs,
             no_ceiling: self.no_ceiling,
         };
         scenario.check()?;
+        self.check_disk()?;
         let most = config.shuffle.record_bytes_max.bytes() as u64;
         match scenario.input {
             InputSpec::Random { record_bytes, .. } if u64::from(record_bytes) > most => {
@@ -151,6 +191,20 @@ impl ShuffleArgs {
         Ok(scenario)
     }
 
+    /// What belongs to blocking partitions is refused beside others, and not ignored.
+    fn check_disk(&self) -> Result<(), SettingError> {
+        let given = [
+            ("--disk", !self.disk.is_empty()),
+            ("--disk-engine", self.disk_engine.is_some()),
+            ("--compression", self.compression.is_some()),
+            ("--durability", self.durability.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given && !self.partition.is_retained()) {
+            Some((flag, _)) => Err(SettingError::DiskOfPipelined(flag)),
+            None => Ok(()),
+        }
+    }
+
     fn settings(&self) -> Settings {
         let mut settings = Settings { file: self.config.clone(), ..Settings::default() };
         settings.set("cluster.transport", self.transport.as_ref(), "--transport");
@@ -159,6 +213,10 @@ impl ShuffleArgs {
         settings.set("memory.buffer_bytes", self.buffer_size.as_ref(), "--buffer-size");
         settings.set("shuffle.flush_interval", self.flush_interval.as_ref(), "--flush-interval");
         settings.set("session.lanes", self.lanes, "--lanes");
+        settings.set("disk.directories", in_one(&self.disk), "--disk");
+        settings.set("disk.engine", self.disk_engine.as_ref(), "--disk-engine");
+        settings.set("disk.compression", self.compression.as_ref(), "--compression");
+        settings.set("disk.durability", self.durability.as_ref(), "--durability");
         settings
     }
 
@@ -169,4 +227,10 @@ impl ShuffleArgs {
         every["transport"] = serde_json::json!({ "tcp": tcp });
         Ok(every)
     }
+}
+
+/// As the configuration takes several paths in one text; `None` for none.
+pub(crate) fn in_one(directories: &[PathBuf]) -> Option<String> {
+    let all: Vec<_> = directories.iter().map(|directory| directory.display().to_string()).collect();
+    (!all.is_empty()).then(|| all.join(":"))
 }

@@ -1,7 +1,9 @@
 //! The figures of one run, as JSON and as text.
+mod disk;
 mod file;
 mod summary;
 
+pub use disk::{DiskCeiling, DiskOutcome};
 pub use file::{ReportFile, ReportFileError};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,9 @@ pub struct Report {
     pub cpu_over_bare: Option<f64>,
     /// The shuffle's throughput over that of `memcpy` with the same checks: for the in-process transport.
     pub share_of_memcpy: Option<f64>,
+    /// How long the raw disk takes to write the payload and read it again, over the time that the shuffle took: for
+    /// blocking partitions.
+    pub share_of_disk: Option<f64>,
     /// The ratios above, pair by pair, if there were several: the figures beside are then those of the last shuffle
     /// and the medians of all ceilings.
     pub pairs: Option<Pairs>,
@@ -44,6 +49,8 @@ pub struct Pairs {
     pub cpu_over_bare: Spread,
     /// Throughput over that of `memcpy` with the same checks.
     pub share_of_memcpy: Option<Spread>,
+    /// Time of the raw disk over the shuffle's.
+    pub share_of_disk: Option<Spread>,
 }
 
 /// The middle of several ratios and how far they are apart.
@@ -94,6 +101,8 @@ pub struct Outcome {
     pub stalls: Stalls,
     /// What became of connections.
     pub links: Links,
+    /// What the disk did, where partitions are kept on it.
+    pub disk: Option<DiskOutcome>,
 }
 
 /// Time that all producers together waited.
@@ -103,6 +112,8 @@ pub struct Stalls {
     pub credit_seconds: f64,
     /// For a free buffer of their own worker.
     pub buffer_seconds: f64,
+    /// For the disk to take what they have written.
+    pub disk_seconds: f64,
 }
 
 /// Ends of links, over all workers: each link has two.
@@ -115,7 +126,7 @@ pub struct Links {
 }
 
 /// What was measured beside the shuffle.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceiling {
     /// One blocking socket and nothing else.
     pub plain_stream: Rate,
@@ -123,6 +134,8 @@ pub struct Ceiling {
     pub bare_pipeline: Rate,
     /// Only what no engine can avoid, within one process: where the transport is in-process.
     pub memcpy: Option<Rate>,
+    /// The raw disk: where partitions are kept on one.
+    pub disk: Option<DiskCeiling>,
 }
 
 impl Outcome {
@@ -140,6 +153,7 @@ impl Outcome {
             verified: false,
             stalls: Stalls::default(),
             links: Links::default(),
+            disk: None,
         }
     }
 }
@@ -149,11 +163,14 @@ impl Report {
     pub fn new(scenario: Scenario, host: Host, result: Outcome, ceiling: Option<Ceiling>) -> Report {
         let share = |rate: Rate| result.payload_bytes_per_second / rate.bytes_per_second;
         let cpu = |rate: Rate| result.cpu_seconds_per_gb / rate.cpu_seconds_per_gb;
+        let of = ceiling.as_ref();
+        let disk = of.and_then(|ceiling| ceiling.disk.as_ref()).map(|disk| disk.seconds(result.payload_bytes));
         Report {
-            share_of_plain: ceiling.map(|ceiling| share(ceiling.plain_stream)),
-            share_of_bare: ceiling.map(|ceiling| share(ceiling.bare_pipeline)),
-            cpu_over_bare: ceiling.map(|ceiling| cpu(ceiling.bare_pipeline)),
-            share_of_memcpy: ceiling.and_then(|ceiling| ceiling.memcpy).map(share),
+            share_of_plain: of.map(|ceiling| share(ceiling.plain_stream)),
+            share_of_bare: of.map(|ceiling| share(ceiling.bare_pipeline)),
+            cpu_over_bare: of.map(|ceiling| cpu(ceiling.bare_pipeline)),
+            share_of_memcpy: of.and_then(|ceiling| ceiling.memcpy).map(share),
+            share_of_disk: disk.filter(|_| result.seconds > 0.0).map(|seconds| seconds / result.seconds),
             pairs: None,
             scenario,
             host,

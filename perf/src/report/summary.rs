@@ -1,7 +1,7 @@
 //! The report as a person reads it at the end of a run.
 use std::fmt;
 
-use super::{Links, Report, Spread, Stalls};
+use super::{DiskOutcome, Links, Report, Spread, Stalls};
 use crate::{
     ceiling::Rate,
     units::{gigabytes_per_second, grouped, mebibytes},
@@ -16,12 +16,20 @@ impl fmt::Display for Report {
         line(out, "rate", format!("{rate}, {:.2} CPU s/GB", result.cpu_seconds_per_gb))?;
         self.write_shares(out)?;
         self.write_pairs(out)?;
+        self.write_disk(out)?;
         line(out, "memory", format!("{} resident at most, in all workers", mebibytes(result.peak_memory_bytes)))?;
-        let Stalls { credit_seconds, buffer_seconds } = result.stalls;
+        let Stalls { credit_seconds, buffer_seconds, disk_seconds } = result.stalls;
         line(
             out,
             "waited",
-            format!("{credit_seconds:.2} s for credit, {buffer_seconds:.2} s for buffers, in all producers"),
+            match result.disk {
+                None => {
+                    format!("{credit_seconds:.2} s for credit, {buffer_seconds:.2} s for buffers, in all producers")
+                }
+                Some(_) => {
+                    format!("{disk_seconds:.2} s for the disk, {buffer_seconds:.2} s for buffers, in all producers")
+                }
+            },
         )?;
         let Links { lost, resumed } = result.links;
         if lost > 0 {
@@ -44,7 +52,30 @@ impl Report {
         ratio(pairs.share_of_plain, "of the plain stream")?;
         ratio(pairs.share_of_bare, "of the bare pipeline")?;
         ratio(pairs.cpu_over_bare, "× the bare pipeline's CPU")?;
-        pairs.share_of_memcpy.map_or(Ok(()), |spread| ratio(spread, "of memcpy with the same checks"))
+        pairs.share_of_memcpy.map_or(Ok(()), |spread| ratio(spread, "of memcpy with the same checks"))?;
+        pairs.share_of_disk.map_or(Ok(()), |spread| ratio(spread, "of writing and reading at the raw disk's rates"))
+    }
+
+    fn write_disk(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(disk) = &self.result.disk else { return Ok(()) };
+        let DiskOutcome { written_bytes, read_bytes, write_seconds, read_seconds, payload_over_written } = *disk;
+        let moved = |bytes: u64, seconds: f64| format!("{:.3} GB in {seconds:.2} s", bytes as f64 / 1e9);
+        let (written, read) = (moved(written_bytes, write_seconds), moved(read_bytes, read_seconds));
+        line(
+            out,
+            "disk",
+            format!("{written} written, {read} read; {payload_over_written:.2} × payload for each byte"),
+        )?;
+        if let Some(used) = &self.host.disk {
+            let cached = if used.is_direct { "direct" } else { "CACHED: not the disk's figures" };
+            let places: Vec<_> = self.scenario.directories.iter().map(|place| place.display().to_string()).collect();
+            line(out, "", format!("{} by {}, {cached}", places.join(", "), used.engine))?;
+        }
+        let Some(ceiling) = self.ceiling.as_ref().and_then(|ceiling| ceiling.disk.as_ref()) else { return Ok(()) };
+        let [write, read] = [ceiling.write, ceiling.read].map(|rate| gigabytes_per_second(rate.bytes_per_second));
+        let share = self.share_of_disk.unwrap_or(0.0);
+        let cached = if ceiling.is_direct { "" } else { ", cached" };
+        line(out, "", format!("{share:.2} of the raw disk's time (writes {write}, reads {read}{cached})"))
     }
 
     fn write_shares(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,13 +110,13 @@ mod tests {
     fn report(ceiling: Option<Ceiling>) -> Report {
         let mut result = Outcome::new(6_001_215, 750_000_000, 0.5, 1.5);
         (result.peak_memory_bytes, result.verified) = (96 << 20, true);
-        let host = Host { kernel: "6.1.0 x86_64".into(), cores: 2, engine: Some("io_uring".into()) };
+        let host = Host { kernel: "6.1.0 x86_64".into(), cores: 2, engine: Some("io_uring".into()), disk: None };
         Report::new(cli::scenario_of(&["sluice-perf"]), host, result, ceiling)
     }
 
     fn ceiling() -> Ceiling {
         let rate = |gigabytes: f64, cpu_seconds_per_gb| Rate { bytes_per_second: gigabytes * 1e9, cpu_seconds_per_gb };
-        Ceiling { plain_stream: rate(4.0, 0.4), bare_pipeline: rate(2.0, 1.6), memcpy: None }
+        Ceiling { plain_stream: rate(4.0, 0.4), bare_pipeline: rate(2.0, 1.6), memcpy: None, disk: None }
     }
 
     #[test]

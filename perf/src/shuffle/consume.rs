@@ -1,13 +1,13 @@
 //! A consuming task: reads a gate, keeps a digest for each channel, writes the records to a file if asked to.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sluice_core::{Delivery, InputGate, RecordReader};
 
 use super::executor::yield_now;
 use super::output::Output;
 use super::produce::TURN_BYTES;
+use super::worker::Progress;
 use crate::causes::with_causes;
 use crate::digest::Digest;
 
@@ -16,7 +16,7 @@ pub(super) async fn consume(
     mut gate: InputGate,
     mut output: Option<Output>,
     record_bytes_max: usize,
-    read: &AtomicU64,
+    progress: &Progress,
 ) -> Result<Vec<Digest>, String> {
     let channels = gate.channels() as usize;
     let mut digests = vec![Digest::default(); channels];
@@ -38,7 +38,10 @@ pub(super) async fn consume(
                 if let Some(error) = failed {
                     return Err(error);
                 }
-                read.fetch_add(digest.totals.bytes - before, Ordering::Relaxed);
+                if progress.has_read(digest.totals.bytes - before) {
+                    // Until it is killed, with all that it holds.
+                    return std::future::pending().await;
+                }
                 turn += buffer.len() as u64;
             }
             Delivery::End { channel } if !readers[channel as usize].is_between_records() => {

@@ -1,210 +1,212 @@
 //! Leads the workers through one shuffle and gathers what they say.
 
-use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::control::{Answer, Done, Location, Order, hear, hear_digests, tell};
-use super::launch::{Worker, launch};
-use super::relay::redirect;
+use super::control::{Held, Location, Order, Phase};
+use super::crew::{Crew, Finished, Ready, Said};
+use super::judge::{Results, judge};
+use super::leftovers::look_for;
+use super::places::Places;
 use super::run::ShuffleError;
-use super::verify::verify;
 use crate::digest::Digest;
-use crate::report::{Links, Outcome, Stalls};
-use crate::scenario::{Scenario, Transport};
+use crate::host::DiskInUse;
+use crate::progress::Progress;
+use crate::report::Outcome;
+use crate::scenario::{Kill, Scenario};
+use std::time::SystemTime;
 
-/// How long after a complaint a worker that is gone is waited for: its pipe closes at once.
-const BLAME_WAIT: Duration = Duration::from_millis(200);
-/// A worker that shuffles says ten times a second how far it is: one that has not for so long stands still.
-const STANDS_STILL_AFTER: Duration = Duration::from_secs(1);
-
-/// What the workers of a run say, one after the other.
-enum Heard {
-    Answer(Answer),
-    Done(Done, Vec<Digest>, Vec<Digest>),
-    /// Its pipe is closed, or what came is no answer.
-    Gone(Option<io::Error>),
+/// A run that was verified.
+pub(super) struct Run {
+    pub(super) outcome: Outcome,
+    /// What did the IO between workers.
+    pub(super) engine: String,
+    /// What did that of the disk, if there was any.
+    pub(super) disk: Option<DiskInUse>,
 }
 
-/// Runs the scenario once; what it did, and what did the IO.
-pub(super) fn shuffle(scenario: &Scenario) -> Result<(Outcome, String), ShuffleError> {
-    let mut workers = launch(scenario).map_err(ShuffleError::Launch)?;
-    let (tell_us, heard) = channel();
-    for (number, worker) in workers.iter_mut().enumerate() {
-        let answers = worker.answers.take().expect("nobody listens to it yet");
-        let tell_us = tell_us.clone();
-        std::thread::spawn(move || listen(number, answers, &tell_us));
-        let order = Order::Prepare { worker: number as u32, scenario: Box::new(scenario.clone()) };
-        // A worker that is gone already says why, or its end does.
-        let _ = tell(&mut worker.orders, &order);
-    }
-    let (mut locations, engine, bytes) = all_ready(&mut workers, &heard)?;
-    if let Some(relay) = scenario.relay {
-        redirect(relay, &mut locations).map_err(|error| ShuffleError::Relay(relay, error))?;
-    }
-    for worker in &mut workers {
-        let _ = tell(&mut worker.orders, &Order::Go { workers: locations.clone() });
-    }
-    let results = all_done(&mut workers, &heard, bytes)?;
-    for worker in &mut workers {
-        let _ = tell(&mut worker.orders, &Order::Stop);
-    }
-    for worker in &mut workers {
-        worker.epitaph();
-    }
-    Ok((judge(scenario, results)?, engine))
+/// Runs the scenario once.
+pub(super) fn shuffle(scenario: &Scenario) -> Result<Run, ShuffleError> {
+    let scenario = &Scenario { job: nanoseconds_of_day(), ..scenario.clone() };
+    let mut crew = Crew::start(scenario)?;
+    let ready = all_ready(&mut crew, scenario.workers as usize)?;
+    let Ready { engine, disk, .. } = ready.last().map(Ready::in_use).expect("there is at least one worker");
+    let mut lead = Lead::new(scenario, crew, ready)?;
+    let results = if scenario.partition.is_retained() { lead.one_after_the_other()? } else { lead.at_once()? };
+    let Lead { crew, lives, .. } = lead;
+    crew.stop();
+    look_for(&scenario.directories, scenario.job, &lives)?;
+    Ok(Run { outcome: judge(scenario, results)?, engine, disk })
 }
 
-fn listen(number: usize, mut answers: impl io::BufRead, tell_us: &Sender<(usize, Heard)>) {
-    loop {
-        let heard = match hear(&mut answers) {
-            Ok(Some(Answer::Done(done))) => {
-                let sent = hear_digests(&mut answers, done.sent_digests);
-                let received = hear_digests(&mut answers, done.received_digests);
-                match (sent, received) {
-                    (Ok(sent), Ok(received)) => Heard::Done(*done, sent, received),
-                    (Err(error), _) | (_, Err(error)) => Heard::Gone(Some(error)),
+/// No two shuffles of a machine begin in the same.
+fn nanoseconds_of_day() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+}
+
+impl Ready {
+    /// The same, of which only what is in use counts.
+    fn in_use(&self) -> Ready {
+        let (location, engine, disk) = (self.location.clone(), self.engine.clone(), self.disk.clone());
+        Ready { location, engine, disk, bytes_estimate: self.bytes_estimate, held: Vec::new() }
+    }
+}
+
+fn all_ready(crew: &mut Crew<'_>, count: usize) -> Result<Vec<Ready>, ShuffleError> {
+    let mut all: Vec<Option<Ready>> = (0..count).map(|_| None).collect();
+    while all.iter().any(Option::is_none) {
+        let (number, said) = crew.hear(|other| all[other].is_none())?;
+        if let Said::Ready(ready) = said {
+            all[number] = Some(ready);
+        }
+    }
+    let mut all: Vec<Ready> = all.into_iter().flatten().collect();
+    all.iter_mut().try_for_each(|ready| crew.redirect(&mut ready.location))?;
+    Ok(all)
+}
+
+/// A run whose workers are ready.
+struct Lead<'a> {
+    scenario: &'a Scenario,
+    crew: Crew<'a>,
+    places: Places<'a>,
+    /// Of every life of every worker: its number and incarnation.
+    lives: Vec<(u64, u64)>,
+    bytes: u64,
+}
+
+impl<'a> Lead<'a> {
+    fn new(scenario: &'a Scenario, crew: Crew<'a>, ready: Vec<Ready>) -> Result<Self, ShuffleError> {
+        let bytes = ready.iter().map(|ready| ready.bytes_estimate).max().unwrap_or(0);
+        let workers: Vec<Location> = ready.into_iter().map(|ready| ready.location).collect();
+        let lives = workers.iter().enumerate().map(|(number, at)| (number as u64, at.incarnation)).collect();
+        let places = Places::new(scenario, workers).map_err(ShuffleError::Master)?;
+        Ok(Self { scenario, crew, places, lives, bytes })
+    }
+
+    /// Pipelined: consumers read while producers write.
+    fn at_once(&mut self) -> Result<Results, ShuffleError> {
+        let phases = vec![self.phase(Phase::Both, "shuffling")?];
+        Ok(Results { phases, released: Vec::new(), killed: Vec::new() })
+    }
+
+    /// Blocking: consumers read when all producers have finished.
+    fn one_after_the_other(&mut self) -> Result<Results, ShuffleError> {
+        let produced = self.phase(Phase::Produce, "writing")?;
+        self.note_finished(&produced)?;
+        let mut killed = Vec::new();
+        if self.scenario.kill == Some(Kill::Producer) {
+            self.restart_producer()?;
+            killed.push(produced[0].done.totals);
+        }
+        let consumed = self.phase_with(Phase::Consume, "reading", self.victim(&produced)?)?;
+        self.crew.tell_all(&Order::Release);
+        let mut released = vec![None; self.scenario.workers as usize];
+        while released.iter().any(Option::is_none) {
+            let (number, said) = self.crew.hear(|other| released[other].is_none())?;
+            if let Said::Released(totals) = said {
+                released[number] = Some(totals);
+            }
+        }
+        Ok(Results { phases: vec![produced, consumed], released: released.into_iter().flatten().collect(), killed })
+    }
+
+    fn phase(&mut self, phase: Phase, doing: &'static str) -> Result<Vec<Finished>, ShuffleError> {
+        self.phase_with(phase, doing, None)
+    }
+
+    /// Runs a phase on all workers. The victim is killed and replaced when it has read so many bytes; its tasks then run
+    /// anew.
+    fn phase_with(
+        &mut self,
+        phase: Phase,
+        doing: &'static str,
+        victim: Option<(usize, u64)>,
+    ) -> Result<Vec<Finished>, ShuffleError> {
+        let workers = self.places.all().map_err(ShuffleError::Master)?;
+        for number in 0..self.scenario.workers as usize {
+            let halt_at = victim.filter(|(victim, _)| *victim == number).map(|(_, bytes)| bytes);
+            self.crew.tell(number, &Order::Run { phase, workers: workers.clone(), halt_at });
+        }
+        let mut results: Vec<Option<Finished>> = workers.iter().map(|_| None).collect();
+        let mut moved_by = vec![0; workers.len()];
+        let bar = Progress::of_bytes(self.bytes, doing);
+        while results.iter().any(Option::is_none) {
+            match self.crew.hear(|other| results[other].is_none())? {
+                (number, Said::Progress { written, read }) => {
+                    moved_by[number] = if phase == Phase::Produce { written } else { read };
+                    bar.set_position(moved_by.iter().sum());
                 }
-            }
-            Ok(Some(answer)) => Heard::Answer(answer),
-            Ok(None) => Heard::Gone(None),
-            Err(error) => Heard::Gone(Some(error)),
-        };
-        let gone = matches!(heard, Heard::Gone(_));
-        if tell_us.send((number, heard)).is_err() || gone {
-            return;
-        }
-    }
-}
-
-fn failed(workers: &mut [Worker], number: usize, error: Option<io::Error>) -> ShuffleError {
-    let how = match error {
-        Some(error) => format!("its answer cannot be read: {error}"),
-        None => workers[number].epitaph(),
-    };
-    ShuffleError::Worker { worker: number as u32, process: workers[number].process_id(), error: how }
-}
-
-fn all_ready(
-    workers: &mut [Worker],
-    heard: &Receiver<(usize, Heard)>,
-) -> Result<(Vec<Location>, String, u64), ShuffleError> {
-    let mut locations: Vec<Option<Location>> = vec![None; workers.len()];
-    let (mut used, mut bytes) = (String::new(), 0);
-    while locations.iter().any(Option::is_none) {
-        let (number, said) = heard.recv().expect("every listener says when its worker is gone");
-        match said {
-            Heard::Answer(Answer::Ready { location, engine, bytes_estimate }) => {
-                locations[number] = Some(location);
-                used = engine;
-                bytes = bytes.max(bytes_estimate);
-            }
-            Heard::Answer(Answer::Failed { error }) => {
-                return Err(blame(workers, heard, number, error));
-            }
-            Heard::Gone(error) => return Err(failed(workers, number, error)),
-            Heard::Answer(_) | Heard::Done(..) => {}
-        }
-    }
-    Ok((locations.into_iter().flatten().collect(), used, bytes))
-}
-
-/// A worker that complains may only be the first to notice that another one is gone: then that one is named.
-fn blame(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, number: usize, error: String) -> ShuffleError {
-    let complaint = ShuffleError::Worker { worker: number as u32, process: workers[number].process_id(), error };
-    let mut complained = vec![number];
-    let until = Instant::now() + BLAME_WAIT;
-    while let Ok((other, said)) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        match said {
-            // Gone without a word: killed, or out of memory.
-            Heard::Gone(cause) if !complained.contains(&other) => return failed(workers, other, cause),
-            Heard::Answer(Answer::Failed { .. }) => complained.push(other),
-            _ => {}
-        }
-    }
-    complaint
-}
-
-/// What there is to say of a worker that was last heard so long ago.
-fn stands_still(number: usize, worker: &Worker, silence: Duration) -> String {
-    if silence < STANDS_STILL_AFTER {
-        return String::new();
-    }
-    let process = worker.process_id().map_or_else(String::new, |id| format!(" (process {id})"));
-    format!("; worker {number}{process} has not been heard for {:.1} s", silence.as_secs_f64())
-}
-
-type WorkerResult = (Done, Vec<Digest>, Vec<Digest>);
-type Results = Vec<WorkerResult>;
-
-fn all_done(workers: &mut [Worker], heard: &Receiver<(usize, Heard)>, bytes: u64) -> Result<Results, ShuffleError> {
-    let mut results: Vec<Option<WorkerResult>> = workers.iter().map(|_| None).collect();
-    let (mut read_by, mut heard_at) = (vec![0; workers.len()], vec![Instant::now(); workers.len()]);
-    let bar = progress(bytes);
-    while results.iter().any(Option::is_none) {
-        let (number, said) = heard.recv().expect("every listener says when its worker is gone");
-        heard_at[number] = Instant::now();
-        match said {
-            Heard::Answer(Answer::Progress { read, .. }) => {
-                read_by[number] = read;
-                bar.set_position(read_by.iter().sum());
-            }
-            Heard::Done(done, sent, received) => results[number] = Some((done, sent, received)),
-            Heard::Answer(Answer::Failed { mut error }) => {
-                bar.finish_and_clear();
-                for (other, at) in heard_at.iter().enumerate().filter(|(other, _)| results[*other].is_none()) {
-                    error += &stands_still(other, &workers[other], at.elapsed());
+                (number, Said::Done(finished)) => results[number] = Some(finished),
+                (number, Said::Halted) => self.replace(number)?,
+                (number, Said::Ready(ready)) => {
+                    self.came_back(number, ready)?;
+                    self.crew.tell(number, &Order::Run { phase, workers: workers.clone(), halt_at: None });
                 }
-                return Err(blame(workers, heard, number, error));
-            }
-            Heard::Gone(error) => {
-                bar.finish_and_clear();
-                return Err(failed(workers, number, error));
-            }
-            Heard::Answer(Answer::Ready { .. } | Answer::Done(_)) => {}
-        }
-    }
-    bar.finish_and_clear();
-    Ok(results.into_iter().flatten().collect())
-}
-
-fn progress(bytes: u64) -> ProgressBar {
-    let template = "shuffling {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-    let style = ProgressStyle::with_template(template).expect("the template is well formed");
-    ProgressBar::new(bytes).with_style(style)
-}
-
-fn judge(scenario: &Scenario, results: Results) -> Result<Outcome, ShuffleError> {
-    let (mut sent, mut received) = (Vec::new(), Vec::new());
-    let started = results.iter().map(|(done, ..)| done.started).min().unwrap_or(0);
-    let ended = results.iter().map(|(done, ..)| done.ended).max().unwrap_or(0);
-    let (mut cpu, mut peak, mut stalls, mut links) = (0.0f64, 0u64, Stalls::default(), Links::default());
-    for (done, its_sent, its_received) in results {
-        sent.extend(its_sent.chunks(scenario.consumers() as usize).map(<[Digest]>::to_vec));
-        received.extend(its_received.chunks(scenario.producers() as usize).map(<[Digest]>::to_vec));
-        match scenario.transport {
-            Transport::Tcp => {
-                cpu += done.cpu_seconds;
-                peak += done.peak_memory_bytes;
-            }
-            // Threads of one process: each sees the whole of it.
-            Transport::InProcess => {
-                cpu = cpu.max(done.cpu_seconds);
-                peak = peak.max(done.peak_memory_bytes);
+                (_, Said::Released(_)) => {}
             }
         }
-        stalls.credit_seconds += done.credit_seconds;
-        stalls.buffer_seconds += done.buffer_seconds;
-        links.lost += done.links_lost;
-        links.resumed += done.links_resumed;
+        Ok(results.into_iter().flatten().collect())
     }
-    let totals = verify(&sent, &received)?;
-    let mut outcome = Outcome::new(totals.records, totals.bytes, (ended - started) as f64 / 1e9, cpu);
-    outcome.peak_memory_bytes = peak;
-    outcome.stalls = stalls;
-    outcome.links = links;
-    outcome.verified = true;
-    Ok(outcome)
+
+    /// Which worker is killed while it reads, and after how many bytes: half of what there is for it.
+    fn victim(&self, produced: &[Finished]) -> Result<Option<(usize, u64)>, ShuffleError> {
+        if self.scenario.kill != Some(Kill::Consumer) {
+            return Ok(None);
+        }
+        let victim = self.scenario.workers - 1;
+        let its = self.scenario.consumers_of(victim);
+        let its = its.start as usize..its.end as usize;
+        let rows = produced.iter().flat_map(|finished| finished.sent.chunks(self.scenario.consumers() as usize));
+        let bytes: u64 = rows.flat_map(|row| &row[its.clone()]).map(|digest| digest.totals.bytes).sum();
+        match bytes / 2 {
+            0 => Err(ShuffleError::NothingToKill { worker: victim }),
+            half => Ok(Some((victim as usize, half))),
+        }
+    }
+
+    /// The first worker that produced ends after its producers have; another life of it holds what it left.
+    fn restart_producer(&mut self) -> Result<(), ShuffleError> {
+        self.replace(0)?;
+        loop {
+            if let (0, Said::Ready(ready)) = self.crew.hear(|other| other == 0)? {
+                return self.came_back(0, ready);
+            }
+        }
+    }
+
+    fn replace(&mut self, number: usize) -> Result<(), ShuffleError> {
+        self.crew.replace(number)?;
+        let incarnation = self.places.lost(number);
+        for other in (0..self.scenario.workers as usize).filter(|other| *other != number) {
+            self.crew.tell(other, &Order::Lost { worker: number as u32, incarnation });
+        }
+        Ok(())
+    }
+
+    fn came_back(&mut self, number: usize, mut ready: Ready) -> Result<(), ShuffleError> {
+        self.crew.redirect(&mut ready.location)?;
+        self.lives.push((number as u64, ready.location.incarnation));
+        self.places.came_back(number, ready.location, ready.held).map_err(ShuffleError::Master)
+    }
+
+    /// What the master is told by workers whose tasks have ended.
+    fn note_finished(&mut self, produced: &[Finished]) -> Result<(), ShuffleError> {
+        for Finished { done, sent, .. } in produced {
+            let rows = sent.chunks(self.scenario.consumers() as usize);
+            for (held, row) in done.finished.iter().zip(rows) {
+                compare(held, row)?;
+                self.places.finished(held).map_err(ShuffleError::Master)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The engine's figures of a partition are exact, or they are wrong.
+fn compare(held: &Held, sent: &[Digest]) -> Result<(), ShuffleError> {
+    for (consumer, digest) in sent.iter().enumerate() {
+        let (written, said) = (digest.totals.records, held.records.get(consumer).copied());
+        if said != Some(written) {
+            return Err(ShuffleError::Figures { partition: held.partition, consumer, written, said });
+        }
+    }
+    Ok(())
 }

@@ -55,21 +55,41 @@ pub(super) struct Executor<'a, T> {
 }
 
 impl<'a, T> Executor<'a, T> {
-    /// `waker` wakes the reactor when it sleeps.
-    pub(super) fn new(reactor: &'a mut Reactor, waker: Waker, tasks: Vec<Task<'a, T>>) -> Self {
-        let queue = Arc::new(RunQueue { ready: Mutex::new((0..tasks.len()).collect()), reactor: waker });
-        let waker = |task| Arc::new(TaskWaker { task, queued: AtomicBool::new(true), queue: Arc::clone(&queue) });
-        let wakers = (0..tasks.len()).map(waker).collect();
-        Self { reactor, queue, tasks: tasks.into_iter().map(Some).collect(), wakers, eager: true }
+    /// Without tasks. `waker` wakes the reactor when it sleeps.
+    pub(super) fn new(reactor: &'a mut Reactor, waker: Waker) -> Self {
+        let queue = Arc::new(RunQueue { ready: Mutex::default(), reactor: waker });
+        Self { reactor, queue, tasks: Vec::new(), wakers: Vec::new(), eager: true }
     }
 
-    /// Runs until `until` says so; shows each task's result.
-    pub(super) fn run(&mut self, mut until: impl FnMut() -> bool, mut ended: impl FnMut(T)) -> io::Result<()> {
+    /// Runs it from now on, beside the others.
+    pub(super) fn spawn(&mut self, task: Task<'a, T>) {
+        let (index, queue) = (self.tasks.len(), Arc::clone(&self.queue));
+        self.tasks.push(Some(task));
+        self.wakers.push(Arc::new(TaskWaker { task: index, queued: AtomicBool::new(true), queue }));
+        self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).push_back(index);
+    }
+
+    /// Runs until a task has ended, and gives its result; `None` as soon as `until` says so.
+    pub(super) fn run(&mut self, mut until: impl FnMut() -> bool) -> io::Result<Option<T>> {
         while !until() {
-            let ran = self.run_task(&mut ended);
+            let (ran, ended) = self.run_task();
+            if ended.is_some() {
+                return Ok(ended);
+            }
             let turned = self.reactor.turn();
             if !ran && !turned {
                 self.rest()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// After the environment was told to stop: until the reactor has, or so much time is over.
+    pub(super) fn run_to_the_end(&mut self, at_most: Duration) -> io::Result<()> {
+        let until = Instant::now() + at_most;
+        while !self.reactor.has_stopped() && Instant::now() < until {
+            if !self.reactor.turn() {
+                self.reactor.park(Some(until.saturating_duration_since(Instant::now())))?;
             }
         }
         Ok(())
@@ -83,8 +103,9 @@ impl<'a, T> Executor<'a, T> {
         !self.queue.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    fn run_task(&mut self, ended: &mut impl FnMut(T)) -> bool {
-        let Some(index) = self.next_task() else { return false };
+    /// Whether one could go on, and its result if that was its end.
+    fn run_task(&mut self) -> (bool, Option<T>) {
+        let Some(index) = self.next_task() else { return (false, None) };
         let wake = &self.wakers[index];
         wake.queued.store(false, Ordering::Release);
         let waker = Waker::from(Arc::clone(wake));
@@ -92,9 +113,9 @@ impl<'a, T> Executor<'a, T> {
             && let Poll::Ready(result) = task.as_mut().poll(&mut Context::from_waker(&waker))
         {
             self.tasks[index] = None;
-            ended(result);
+            return (true, Some(result));
         }
-        true
+        (true, None)
     }
 
     /// Looks for a while if that has paid lately, then sleeps.

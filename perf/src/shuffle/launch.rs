@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use sluice_plugin::InProcess;
 
 use super::worker;
-use crate::scenario::{Scenario, Transport};
+use crate::scenario::Transport;
 
 /// The subcommand that runs a worker process.
 pub(crate) const SUBCOMMAND: &str = "shuffle-worker";
@@ -27,14 +27,28 @@ enum Body {
     Thread(Option<JoinHandle<io::Result<()>>>),
 }
 
-/// One worker for each that the scenario asks for.
-pub(super) fn launch(scenario: &Scenario) -> io::Result<Vec<Worker>> {
-    let hub = InProcess::new();
-    let start = |_| match scenario.transport {
-        Transport::Tcp => process(),
-        Transport::InProcess => thread(&hub),
-    };
-    (0..scenario.workers).map(start).collect()
+/// Where workers of a run come from.
+pub(super) enum Hub {
+    /// Processes.
+    Processes,
+    /// Threads that hand over through this.
+    Threads(InProcess),
+}
+
+impl Hub {
+    pub(super) fn of(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Processes,
+            Transport::InProcess => Self::Threads(InProcess::new()),
+        }
+    }
+
+    pub(super) fn start(&self) -> io::Result<Worker> {
+        match self {
+            Self::Processes => process(),
+            Self::Threads(hub) => thread(hub),
+        }
+    }
 }
 
 fn process() -> io::Result<Worker> {
@@ -72,6 +86,16 @@ impl Worker {
         }
     }
 
+    /// Kills its process, with no chance to clear up. A thread only loses its coordinator.
+    pub(super) fn end_now(&mut self) {
+        self.orders = Box::new(io::sink());
+        if let Body::Process(child) = &mut self.body {
+            // One that has ended already cannot be killed, and that is as good.
+            let _: io::Result<()> = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// The id of its process, if it is one.
     pub(super) fn process_id(&self) -> Option<u32> {
         match &self.body {
@@ -84,13 +108,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         // Closing its orders is the order to end; a process that does not obey is ended.
-        self.orders = Box::new(io::sink());
-        match &mut self.body {
-            Body::Process(child) => {
-                let _: io::Result<()> = child.kill();
-                let _ = child.wait();
-            }
-            Body::Thread(_) => {}
-        }
+        self.end_now();
     }
 }

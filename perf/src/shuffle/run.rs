@@ -1,25 +1,23 @@
 //! One run of `shuffle`: ceilings before and after, the shuffle between them, the report.
 
-use std::env;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use sluice_core::{ConfigError, MemoryNeed};
+use tempfile::TempDir;
 
+use super::ceilings::Ceilings;
 use super::coordinator;
+use super::leftovers::Leftovers;
 use super::output::{OutputError, make_folder};
 use super::verify::Mismatch;
 use crate::causes::with_causes;
-use crate::ceiling::{Bench, CeilingError, Limit, Rate, Records, WriteSize};
-use crate::cli::ShuffleArgs;
+use crate::ceiling::CeilingError;
+use crate::cli::{ShuffleArgs, in_one};
 use crate::host::Host;
-use crate::report::{Ceiling, Outcome, Pairs, Report, ReportFile, ReportFileError, Spread};
-use crate::scenario::{Scenario, Transport};
+use crate::report::{Report, ReportFile, ReportFileError};
+use crate::scenario::Scenario;
 use crate::units::mebibytes;
-
-/// How long each ceiling is measured, before and after.
-const CEILING_TIME: Duration = Duration::from_millis(500);
 
 /// Why there is no verified result.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +39,35 @@ pub enum ShuffleError {
     /// What stands between the workers says nothing.
     #[error("the relay at {0} does not say where the workers are to be looked for")]
     Relay(SocketAddr, #[source] io::Error),
+    /// What the workers say does not fit together.
+    #[error("the master: {0}")]
+    Master(String),
+    /// The engine's own figures are wrong.
+    #[error(
+        "NOT VERIFIED: partition {partition} has {written} records for consumer {consumer}, and the engine says {said:?}"
+    )]
+    Figures {
+        /// The partition.
+        partition: u64,
+        /// Whose records.
+        consumer: usize,
+        /// As the producer counted.
+        written: u64,
+        /// As the engine counted, if it did.
+        said: Option<u64>,
+    },
+    /// A worker that reads nothing cannot be killed half-way.
+    #[error("--kill consumer: there is nothing for the consumers of worker {worker} to read; give it more records")]
+    NothingToKill {
+        /// The victim.
+        worker: u32,
+    },
+    /// No directory can be made for blocking partitions.
+    #[error("cannot make a directory for the partitions; name one with --disk")]
+    Temporary(#[source] io::Error),
+    /// Something is still there.
+    #[error(transparent)]
+    Leftovers(#[from] Leftovers),
     /// A worker failed.
     #[error("worker {worker}{}: {error}", process.map_or_else(String::new, |id| format!(" (process {id})")))]
     Worker {
@@ -69,7 +96,9 @@ pub enum ShuffleError {
 }
 
 /// Shuffles, compares, prints the report.
-pub fn run(args: &ShuffleArgs, scenario: Scenario) -> Result<(), ShuffleError> {
+pub fn run(args: &ShuffleArgs, mut scenario: Scenario) -> Result<(), ShuffleError> {
+    // It goes with this run.
+    let _temporary = temporary_directory(&mut scenario)?;
     // First, because the report may go there.
     let folder = scenario.output.as_deref().map_or(Ok(()), make_folder);
     let mut file = match args.json.as_deref().map(ReportFile::claim).transpose() {
@@ -88,22 +117,36 @@ pub fn run(args: &ShuffleArgs, scenario: Scenario) -> Result<(), ShuffleError> {
     write!(out, "{report}").and_then(|()| out.flush()).map_err(ShuffleError::Print)
 }
 
+/// A directory for blocking partitions where none is named.
+fn temporary_directory(scenario: &mut Scenario) -> Result<Option<TempDir>, ShuffleError> {
+    if !scenario.partition.is_retained() || !scenario.directories.is_empty() {
+        return Ok(None);
+    }
+    let directory = tempfile::Builder::new().prefix("sluice-perf-").tempdir().map_err(ShuffleError::Temporary)?;
+    scenario.directories = vec![directory.path().to_owned()];
+    scenario.settings.set("disk.directories", in_one(&scenario.directories), "the temporary directory");
+    // Where one is named the report says so.
+    let _ = writeln!(io::stderr(), "partitions are kept in {} (--disk names another)", directory.path().display());
+    Ok(Some(directory))
+}
+
 fn shuffle(args: &ShuffleArgs, scenario: &Scenario) -> Result<Report, ShuffleError> {
     check_memory(scenario)?;
     let mut ceilings = (!args.no_ceiling).then(|| Ceilings::new(scenario)).transpose()?;
     measure(&mut ceilings)?;
-    let (mut outcome, mut engine) = coordinator::shuffle(scenario)?;
+    let mut last = coordinator::shuffle(scenario)?;
     measure(&mut ceilings)?;
-    let mut pairs = vec![outcome.clone()];
+    let mut outcomes = vec![last.outcome.clone()];
     for _ in 1..args.pairs {
-        (outcome, engine) = coordinator::shuffle(scenario)?;
+        last = coordinator::shuffle(scenario)?;
         measure(&mut ceilings)?;
-        pairs.push(outcome.clone());
+        outcomes.push(last.outcome.clone());
     }
     let ceiling = ceilings.as_ref().and_then(Ceilings::result);
-    let mut report = Report::new(scenario.clone(), Host::here(Some(engine)), outcome, ceiling);
-    if pairs.len() > 1 {
-        report.pairs = ceilings.as_ref().and_then(|ceilings| ceilings.pairs(&pairs));
+    let host = Host { disk: last.disk, ..Host::here(Some(last.engine)) };
+    let mut report = Report::new(scenario.clone(), host, last.outcome, ceiling);
+    if outcomes.len() > 1 {
+        report.pairs = ceilings.as_ref().and_then(|ceilings| ceilings.pairs(&outcomes));
     }
     Ok(report)
 }
@@ -117,87 +160,12 @@ fn check_memory(scenario: &Scenario) -> Result<(), ShuffleError> {
     let config = scenario.settings.load()?;
     let given = config.memory.bytes.bytes() as u64;
     for worker in 0..scenario.workers {
-        let need = MemoryNeed {
-            writers: scenario.producers_of(worker).len() as u32,
-            gates: scenario.consumers_of(worker).len() as u32,
-            buffer_bytes: config.memory.buffer_bytes.bytes(),
-        };
+        let (writers, gates) = scenario.ends_at_once(worker);
+        let (buffer_bytes, disk) = (config.memory.buffer_bytes.bytes(), scenario.partition.is_retained());
+        let need = MemoryNeed { writers, gates, buffer_bytes, disk };
         if need.total() as u64 > given {
             return Err(ShuffleError::Memory { given, need });
         }
     }
     Ok(())
-}
-
-/// What the machine can do, measured before and after.
-struct Ceilings {
-    bench: Bench,
-    records: Records,
-    threads: Option<u32>,
-    plain: Vec<Rate>,
-    bare: [Vec<Rate>; 2],
-    memcpy: Vec<Rate>,
-}
-
-impl Ceilings {
-    fn new(scenario: &Scenario) -> Result<Self, ShuffleError> {
-        let program = env::current_exe().map_err(ShuffleError::Launch)?;
-        Ok(Self {
-            bench: Bench::new(program, Limit::Time(CEILING_TIME)),
-            records: Records { input: scenario.input.clone(), targets: scenario.consumers() },
-            threads: (scenario.transport == Transport::InProcess).then_some(scenario.workers),
-            plain: Vec::new(),
-            bare: [Vec::new(), Vec::new()],
-            memcpy: Vec::new(),
-        })
-    }
-
-    fn measure(&mut self) -> Result<(), ShuffleError> {
-        self.plain.push(self.bench.plain_stream()?);
-        for (rates, write) in self.bare.iter_mut().zip([WriteSize::KiB32, WriteSize::KiB256]) {
-            rates.push(self.bench.bare_pipeline_writing(&self.records, write)?);
-        }
-        if let Some(threads) = self.threads {
-            self.memcpy.push(self.bench.memcpy(&self.records, threads)?);
-        }
-        Ok(())
-    }
-
-    /// The ceilings around each shuffle: the one before it and the one after it, in the middle.
-    fn pairs(&self, outcomes: &[Outcome]) -> Option<Pairs> {
-        let bare = self.better_bare()?;
-        let around = |rates: &[Rate], pair: usize| Rate::median(rates.get(pair..pair + 2)?);
-        let share = |rates: &[Rate]| {
-            let ratio = |(pair, outcome): (usize, &Outcome)| {
-                Some(outcome.payload_bytes_per_second / around(rates, pair)?.bytes_per_second)
-            };
-            Spread::of(outcomes.iter().enumerate().filter_map(ratio))
-        };
-        let cpu = |(pair, outcome): (usize, &Outcome)| {
-            Some(outcome.cpu_seconds_per_gb / around(bare, pair)?.cpu_seconds_per_gb)
-        };
-        Some(Pairs {
-            count: outcomes.len(),
-            share_of_plain: share(&self.plain)?,
-            share_of_bare: share(bare)?,
-            cpu_over_bare: Spread::of(outcomes.iter().enumerate().filter_map(cpu))?,
-            share_of_memcpy: share(&self.memcpy),
-        })
-    }
-
-    /// The size of writes with the better median.
-    fn better_bare(&self) -> Option<&[Rate]> {
-        let speed = |rates: &[Rate]| Rate::median(rates).map_or(0.0, |rate| rate.bytes_per_second);
-        let [small, large] = &self.bare;
-        let better = if speed(small) > speed(large) { small } else { large };
-        (!better.is_empty()).then_some(better)
-    }
-
-    fn result(&self) -> Option<Ceiling> {
-        Some(Ceiling {
-            plain_stream: Rate::median(&self.plain)?,
-            bare_pipeline: Rate::median(self.better_bare()?)?,
-            memcpy: Rate::median(&self.memcpy),
-        })
-    }
 }

@@ -6,27 +6,31 @@ use sluice_core::{PartitionId, ReadError, ReasonCode, Time, WriteError};
 
 use super::expects_resume;
 use crate::coverage::Sight;
+use crate::disk::Mishap;
 use crate::journal::Rule;
 use crate::network::ChannelName;
 use crate::plan::Ending;
 use crate::run::{Role, Run, node, partition_of};
 use crate::task::Outcome;
 
-/// Looks at how every task ended.
+/// Looks at how every task ended, and at the errors that it was told of before.
 pub(crate) fn justify(run: &Run) {
     for (number, task) in run.tasks.iter().enumerate() {
+        let role = run.roles[number];
         let excused = match &task.outcome {
-            Some(Outcome::Complete) => authorized(run, run.roles[number]),
+            Some(Outcome::Complete) => authorized(run, role),
             None | Some(Outcome::Finished | Outcome::Ended | Outcome::Cancelled) => Ok(()),
             Some(Outcome::Killed) => Ok(()),
             Some(Outcome::NotCreated(error)) => match run.workers[task.worker].stops {
                 true => Ok(()),
                 false => Err(error.clone()),
             },
-            Some(Outcome::WriteFailed(error)) => write_error(run, run.roles[number], error),
-            Some(Outcome::ReadFailed(error)) => read_error(run, run.roles[number], error),
+            Some(Outcome::WriteFailed(error)) => write_error(run, role, error),
+            Some(Outcome::ReadFailed(error)) => read_error(run, role, error),
+            Some(Outcome::NowhereFound) => nowhere_found(run, role),
         };
-        if let Err(why) = excused {
+        let before = task.desk.errors().into_iter().map(|error| read_error(run, role, &error));
+        for why in before.chain([excused]).filter_map(Result::err) {
             run.journal.fail(Rule::Justified, format!("{}: {why}", task.name));
         }
     }
@@ -46,10 +50,29 @@ fn authorized(run: &Run, role: Role) -> Result<(), String> {
     }
 }
 
+/// The master knows where what was finished is, unless its worker was killed.
+fn nowhere_found(run: &Run, role: Role) -> Result<(), String> {
+    let producers = &run.plan.jobs[role.job].producers;
+    let all_there = (0..producers.len()).all(|index| {
+        let task = run.find_task(Role { job: role.job, index, is_producer: true });
+        let finished = task.and_then(|task| run.outcome(task)) == Some(&Outcome::Finished);
+        finished && !run.workers[producers[index].worker].was_killed
+    });
+    match all_there && !run.released_jobs.contains(&role.job) {
+        true => Err("the master does not know its partitions, all of which are finished".into()),
+        false => Ok(()),
+    }
+}
+
+/// A worker's disk has done something of this kind.
+fn has_happened(run: &Run, worker: usize, what: &[Mishap]) -> bool {
+    run.disks.get(worker).is_some_and(|disk| disk.happened().iter().any(|happened| what.contains(&happened.what)))
+}
+
 fn write_error(run: &Run, role: Role, error: &WriteError) -> Result<(), String> {
     let worker = run.plan.jobs[role.job].producers[role.index].worker;
     match error {
-        WriteError::Abandoned { .. } => {
+        WriteError::Abandoned { .. } if !run.plan.jobs[role.job].kind.is_retained() => {
             // Every consumer has ended without reading all of it.
             let consumers = (0..run.plan.jobs[role.job].consumers.len()).map(|index| {
                 let consumer = Role { job: role.job, index, is_producer: false };
@@ -62,6 +85,7 @@ fn write_error(run: &Run, role: Role, error: &WriteError) -> Result<(), String> 
             }
         }
         WriteError::Released { .. } if run.released_jobs.contains(&role.job) || run.workers[worker].stops => Ok(()),
+        WriteError::Disk { .. } if has_happened(run, worker, &[Mishap::Failed, Mishap::Full]) => Ok(()),
         _ => Err(format!("nothing explains: {error}")),
     }
 }
@@ -72,7 +96,8 @@ fn read_error(run: &Run, role: Role, error: &ReadError) -> Result<(), String> {
     match error {
         ReadError::Stopped if run.workers[consumer].stops => Ok(()),
         ReadError::Corrupt { partition, .. } => {
-            let channel = ChannelName { partition: *partition, subpartition: role.index as u32 };
+            let subpartition = run.plan.jobs[role.job].consumers[role.index].subpartition;
+            let channel = ChannelName { partition: *partition, subpartition };
             match run.network.corrupted().contains(&channel) {
                 true => Ok(()),
                 false => unexplained(),
@@ -101,11 +126,16 @@ fn explains(run: &Run, role: Role, consumer: usize, partition: PartitionId, code
     debug_assert_eq!(partition, partition_of(&run.plan, role.job, index));
     match code {
         ReasonCode::ProducerFailed => {
-            matches!(plan.ending, Ending::Fail | Ending::Drop) || matches!(outcome, Some(Outcome::WriteFailed(_)))
+            matches!(plan.ending, Ending::Fail | Ending::Drop)
+                || matches!(outcome, Some(Outcome::WriteFailed(_)))
+                || has_happened(run, producer, &[Mishap::Failed, Mishap::Full])
         }
+        ReasonCode::CorruptBlock => has_happened(run, producer, &[Mishap::Altered]),
         ReasonCode::PartitionGone => released || stops,
         ReasonCode::PartitionNotFound => {
-            dead || stops || is_late(run, role, index) || is_cut_off(run, producer, consumer)
+            // Who was released before it began has left no trace.
+            let never_began = released && outcome == Some(&Outcome::Killed);
+            dead || stops || never_began || is_late(run, role, index) || is_cut_off(run, producer, consumer)
         }
         ReasonCode::NotAuthorized => !run.plan.jobs[role.job].may_read(consumer, producer) || released,
         ReasonCode::Shutdown => stops,
@@ -121,6 +151,13 @@ fn is_late(run: &Run, role: Role, producer: usize) -> bool {
     let job = &run.plan.jobs[role.job];
     let patience = run.plan.cluster.partition_deadline / 2;
     let frozen = run.network.disturbances().iter().any(|pause| pause.until.since(pause.from) > patience);
+    let task = run.find_task(Role { job: role.job, index: producer, is_producer: true });
+    // What goes to the disk is there when it is complete.
+    let ended_at = task.and_then(|task| run.tasks[task].ended_at);
+    let begins = run.began.after(job.consumers[role.index].starts + patience);
+    if job.kind.is_retained() && ended_at.is_none_or(|ended| ended > begins) {
+        return true;
+    }
     frozen || job.producers[producer].starts > job.consumers[role.index].starts + patience
 }
 
@@ -205,6 +242,30 @@ mod tests {
             let partition = partition_of(&run.plan, role.job, 0);
             let error = ReadError::Corrupt { channel: 0, partition, node: node(0), block: 0, found: 0, sealed: 1 };
             Outcome::ReadFailed(error)
+        }));
+    }
+
+    #[test]
+    fn an_error_of_a_disk_that_has_done_nothing_is_found() {
+        let plan = || Plan::with_disks(|plan| plan.jobs[0].kind.is_retained());
+        assert!(broken(plan(), |run, role| {
+            let partition = partition_of(&run.plan, role.job, 0);
+            let (text, code) = ("made up".into(), ReasonCode::CorruptBlock);
+            Outcome::ReadFailed(ReadError::Channel { channel: 0, partition, node: node(0), code, text })
+        }));
+        let mut run = Run::begin(plan(), Journal::new(false));
+        let partition = partition_of(&run.plan, 0, 0);
+        run.tasks[0].outcome = Some(Outcome::WriteFailed(WriteError::Disk { partition, cause: "made up".into() }));
+        justify(&run);
+        assert_eq!(run.journal.close().0[0].rule, Rule::Justified);
+    }
+
+    #[test]
+    fn an_error_after_which_a_consumer_went_on_needs_its_excuse_as_well() {
+        assert!(broken(plan(), |run, role| {
+            let number = run.find_task(role).expect("it is a task of the plan");
+            run.tasks[number].desk.met(&ReadError::Stopped);
+            Outcome::Complete
         }));
     }
 

@@ -1,7 +1,9 @@
 //! All memory is back at the end, and never more of it in use than there is.
 
+use sluice_core::PartitionId;
 use sluice_memory::MemoryStatistics;
 
+use crate::disk::{Mishap, SimDisk};
 use crate::journal::Rule;
 use crate::run::Run;
 use crate::task::Outcome;
@@ -43,14 +45,34 @@ pub(crate) fn memory_is_back(run: &Run) {
     }
 }
 
-/// A partition that everybody has read is gone by itself.
+/// When all is released and everybody had time: no memory is in use, no file is left.
+pub(crate) fn all_is_back(run: &Run) {
+    memory_is_back(run);
+    for disk in &run.disks {
+        disk.must_be_idle();
+        if !may_keep_files(disk) {
+            disk.must_be_empty();
+        }
+    }
+}
+
+/// Where a disk fails, files cannot be removed.
+pub(crate) fn may_keep_files(disk: &SimDisk) -> bool {
+    disk.happened().iter().any(|happened| happened.what == Mishap::Failed)
+}
+
+/// A pipelined partition that everybody has read is gone by itself; others stay.
 pub(crate) fn partitions_are_gone(run: &Run) {
     let complete = run.tasks.iter().all(|task| matches!(task.outcome, Some(Outcome::Finished | Outcome::Complete)));
     if !complete {
         return;
     }
     for (index, life) in run.lives() {
-        let left = life.environment.occupied_partitions();
+        let mut left = life.environment.occupied_partitions();
+        let is_retained = |partition: &PartitionId| {
+            run.plan.jobs.iter().any(|job| job.number == partition.job.0 && job.kind.is_retained())
+        };
+        left.retain(|partition| !is_retained(partition));
         if !left.is_empty() {
             run.journal.fail(Rule::Contract, format!("worker {index} still holds {left:?}, which are read"));
         }
@@ -59,8 +81,6 @@ pub(crate) fn partitions_are_gone(run: &Run) {
 
 #[cfg(test)]
 mod tests {
-    use sluice_core::PartitionId;
-
     use super::*;
     use crate::plan::Plan;
     use crate::seed::Seed;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use sluice_core::{FlushInterval, Limits};
+use sluice_core::{DiskSettings, FlushInterval, Limits, MemoryNeed};
 use sluice_plugin::PayloadPlacement;
 
 use super::workload::JobPlan;
+use crate::disk::Drive;
 use crate::network::Path;
 use crate::seed::Random;
 
@@ -37,6 +38,17 @@ pub struct ClusterPlan {
     pub connect_deadline: Duration,
     /// The ways between each two workers, the lower first.
     pub paths: Vec<(usize, usize, Path)>,
+    /// What the workers' disks are told, if some job needs them.
+    pub disk: Option<DiskPlan>,
+}
+
+/// The disks of the workers.
+#[derive(Clone, Debug)]
+pub struct DiskPlan {
+    /// How they are used; the boot is each worker's own.
+    pub settings: DiskSettings,
+    /// What they are like, by worker.
+    pub drives: Vec<Drive>,
 }
 
 /// One worker.
@@ -88,6 +100,7 @@ impl ClusterPlan {
             resume_timeout: Duration::from_secs(random.within(10..=20)),
             connect_deadline: random.time(Duration::from_millis(300)..=Duration::from_millis(1500)),
             paths: Vec::new(),
+            disk: None,
         };
         let slow = random.chance(30);
         for _ in 0..count {
@@ -109,9 +122,11 @@ impl ClusterPlan {
     /// Gives each worker at least what its tasks need, and often no more.
     pub(super) fn size_memory(&mut self, jobs: &[JobPlan], random: &mut Random) {
         let floor = self.buffer_bytes.next_power_of_two().max(32 << 10);
+        let disk = self.disk.is_some();
         for (index, worker) in self.workers.iter_mut().enumerate() {
             let ends: usize = jobs.iter().map(|job| job.task_ends_on(index)).sum();
-            let need = ends.max(1) * floor;
+            let need = MemoryNeed { writers: ends.max(1) as u32, gates: 0, buffer_bytes: self.buffer_bytes, disk };
+            let need = need.total();
             worker.floors_bytes = need;
             worker.memory_bytes = match random.below(4) {
                 0 => need,
@@ -173,6 +188,18 @@ impl fmt::Display for ClusterPlan {
                 path.queue_bytes_max >> 10,
                 path.queue_messages_max
             )?;
+        }
+        let Some(DiskPlan { settings, drives }) = &self.disk else { return Ok(()) };
+        let DiskSettings { durability, compression, sort_bytes_max, read_bytes_max, recover_timeout, .. } = settings;
+        writeln!(
+            f,
+            "partitions on disk: durability {durability:?}, compression {compression:?}, sorted in {} \
+             KiB, read in {} KiB, recovery waits {recover_timeout:?}",
+            sort_bytes_max >> 10,
+            read_bytes_max >> 10
+        )?;
+        for (index, drive) in drives.iter().enumerate() {
+            writeln!(f, "  worker {index}: {drive}")?;
         }
         Ok(())
     }

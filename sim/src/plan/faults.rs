@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::ClusterPlan;
 use super::workload::JobPlan;
+use crate::disk::DiskFault;
 use crate::network::{Cut, OutageKind};
 use crate::seed::Random;
 
@@ -68,6 +69,25 @@ pub enum Fault {
         restarts: Option<Duration>,
         /// After how long the master tells the others.
         reported: Option<Duration>,
+        /// Its machine has no power for a moment.
+        power: bool,
+    },
+    /// Something is wrong with a worker's disk.
+    Disk {
+        /// Whose.
+        worker: usize,
+        /// What.
+        fault: DiskFault,
+    },
+    /// The master releases a job, whoever is at it.
+    Release {
+        /// Which.
+        job: usize,
+    },
+    /// The master's process ends, and begins again with what it has stored and what the workers tell.
+    RestartMaster {
+        /// What it noted last is not there any more.
+        forgets: bool,
     },
     /// A worker is told to stop.
     Stop {
@@ -146,7 +166,7 @@ fn fault(random: &mut Random, cluster: &ClusterPlan, jobs: &[JobPlan]) -> Option
             let worker = if random.chance(50) { from } else { to };
             let restarts = random.chance(60).then(|| random.time(Duration::from_micros(10)..=Duration::from_secs(3)));
             let reported = random.chance(30).then(|| random.time(Duration::from_micros(10)..=Duration::from_secs(5)));
-            Fault::Kill { worker, silently: random.chance(40), restarts, reported }
+            Fault::Kill { worker, silently: random.chance(40), restarts, reported, power: false }
         }
         78..=80 => Fault::Stop { worker: if random.chance(50) { from } else { to } },
         81..=89 => {
@@ -201,14 +221,21 @@ impl fmt::Display for Incident {
             }
             Fault::Stall { one, other, pause } => write!(f, "nothing moves between {one} and {other} for {pause:?}"),
             Fault::Freeze { worker, pause } => write!(f, "worker {worker} stands still for {pause:?}"),
-            Fault::Kill { worker, silently, restarts, reported } => {
+            Fault::Kill { worker, silently, restarts, reported, power } => {
                 let how = if *silently { "vanishes" } else { "is killed" };
                 write!(f, "worker {worker} {how}")?;
+                if *power {
+                    write!(f, " for want of power")?;
+                }
                 if let Some(after) = reported {
                     write!(f, ", which is reported {after:?} later")?;
                 }
                 restarts.map_or(Ok(()), |after| write!(f, ", and is restarted {after:?} later"))
             }
+            Fault::Disk { worker, fault } => write!(f, "the disk of worker {worker}: {fault}"),
+            Fault::Release { job } => write!(f, "job {} is released", job + 1),
+            Fault::RestartMaster { forgets: false } => write!(f, "the master is restarted"),
+            Fault::RestartMaster { forgets: true } => write!(f, "the master is restarted, its last note lost"),
             Fault::Stop { worker } => write!(f, "worker {worker} is told to stop"),
             Fault::AlterHead { from, to, after } => {
                 write!(f, "the head of the message {after} later from {from} to {to} is altered")

@@ -78,6 +78,22 @@ impl Piece {
     }
 }
 
+impl Script {
+    /// How many records each subpartition has.
+    pub fn records(&self, subpartitions: u32) -> Vec<u64> {
+        let mut records = vec![0; subpartitions as usize];
+        for step in &self.0 {
+            match step {
+                Step::Write(target, _) => records[*target as usize] += 1,
+                Step::Batch(targets, _) => targets.iter().for_each(|target| records[*target as usize] += 1),
+                Step::Broadcast(_) => records.iter_mut().for_each(|records| *records += 1),
+                Step::Event { .. } | Step::Flush | Step::Pause(_) => {}
+            }
+        }
+        records
+    }
+}
+
 /// Bytes without a pattern.
 pub fn pool() -> &'static [u8] {
     static POOL: OnceLock<Vec<u8>> = OnceLock::new();

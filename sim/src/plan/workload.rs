@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use sluice_core::PartitionKind;
+
 use super::script::{Piece, Script, Step, Target};
 use crate::seed::Random;
 
@@ -11,6 +13,10 @@ use crate::seed::Random;
 pub struct JobPlan {
     /// Its number, from 1.
     pub number: u64,
+    /// How its partitions are kept.
+    pub kind: PartitionKind,
+    /// How many each of them has.
+    pub subpartitions: u32,
     /// Its producers.
     pub producers: Vec<ProducerPlan>,
     /// Its consumers.
@@ -52,12 +58,30 @@ pub enum Ending {
 pub struct ConsumerPlan {
     /// Where it runs.
     pub worker: usize,
+    /// What it reads of each producer.
+    pub subpartition: u32,
     /// When it starts.
     pub starts: Duration,
+    /// Not before all producers have ended.
+    pub after_producers: bool,
     /// How fast it reads.
     pub pace: Pace,
     /// Between the locations that it is told; all at once if zero.
     pub locations: Duration,
+    /// After how many deliveries it loses interest.
+    pub cancels_after: Option<u64>,
+    /// It reads everything again, so often.
+    pub again: Vec<Again>,
+    /// It reads the producers from this one on by a second gate, which it does not touch before the end of the first: as
+    /// a join does that builds and then probes.
+    pub probes_from: Option<usize>,
+}
+
+/// One more reading of the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// How long after the one before.
+    pub pause: Duration,
     /// After how many deliveries it loses interest.
     pub cancels_after: Option<u64>,
 }
@@ -71,6 +95,13 @@ pub enum Pace {
     Slow(u64, Duration),
     /// Pauses once, for long.
     Stops(u64, Duration),
+}
+
+impl ConsumerPlan {
+    /// How many gates there may be of it: those that it has, and those that it had and that are not closed yet.
+    fn gates(&self) -> usize {
+        (1 + self.again.len()) * if self.probes_from.is_some() { 2 } else { 1 }
+    }
 }
 
 impl JobPlan {
@@ -88,7 +119,8 @@ impl JobPlan {
     /// Writers and gates on one worker.
     pub fn task_ends_on(&self, worker: usize) -> usize {
         let producers = self.producers.iter().filter(|producer| producer.worker == worker).count();
-        producers + self.consumers.iter().filter(|consumer| consumer.worker == worker).count()
+        let consumers = self.consumers.iter().filter(|consumer| consumer.worker == worker);
+        producers + consumers.map(ConsumerPlan::gates).sum::<usize>()
     }
 }
 
@@ -108,10 +140,12 @@ fn job(random: &mut Random, number: u64, workers: usize) -> JobPlan {
     let spread = *random.pick(&[Duration::from_micros(1), Duration::from_millis(5), Duration::from_millis(200)]);
     let size = random.magnitude(4 << 10..=1 << 20) / producers;
     let producers = (0..producers).map(|_| producer(random, workers, begins, spread, consumers as u32, size)).collect();
-    let consumers = (0..consumers).map(|_| consumer(random, workers, begins, spread)).collect();
+    let subpartitions = consumers as u32;
+    let consumers = (0..subpartitions).map(|index| consumer(random, workers, index, begins, spread)).collect();
     let has_token = random.chance(25);
     let stranger = (has_token && random.chance(15)).then(|| random.below(workers as u64) as usize);
-    JobPlan { number, producers, consumers, has_token, stranger }
+    let kind = PartitionKind::Pipelined;
+    JobPlan { number, kind, subpartitions, producers, consumers, has_token, stranger }
 }
 
 fn start(random: &mut Random, begins: Duration, spread: Duration) -> Duration {
@@ -137,7 +171,7 @@ fn producer(
     ProducerPlan { worker, starts: start(random, begins, spread), script, ending }
 }
 
-fn script(random: &mut Random, consumers: u32, bytes: u64) -> Script {
+pub(super) fn script(random: &mut Random, subpartitions: u32, bytes: u64) -> Script {
     let record_bytes_max = *random.pick(&[16, 200, 3000, 20_000, 150_000]);
     let (batches, broadcasts, events) = (random.chance(50), random.chance(30), random.chance(40));
     let pauses = random.chance(30);
@@ -148,7 +182,7 @@ fn script(random: &mut Random, consumers: u32, bytes: u64) -> Script {
     while left > 0 && steps.len() < 400 {
         let target = |random: &mut Random| match skewed && random.chance(80) {
             true => 0,
-            false => random.below(consumers.into()) as u32,
+            false => random.below(subpartitions.into()) as u32,
         };
         let piece = |random: &mut Random| {
             let length = random.magnitude(1..=record_bytes_max) - u64::from(random.chance(5));
@@ -164,7 +198,7 @@ fn script(random: &mut Random, consumers: u32, bytes: u64) -> Script {
             }
             4 if broadcasts => {
                 let piece = piece(random);
-                left -= (piece.bytes().len() as i64 + 4) * i64::from(consumers);
+                left -= (piece.bytes().len() as i64 + 4) * i64::from(subpartitions);
                 Step::Broadcast(piece)
             }
             5..=6 if events => {
@@ -188,7 +222,13 @@ fn script(random: &mut Random, consumers: u32, bytes: u64) -> Script {
     Script(steps)
 }
 
-fn consumer(random: &mut Random, workers: usize, begins: Duration, spread: Duration) -> ConsumerPlan {
+fn consumer(
+    random: &mut Random,
+    workers: usize,
+    subpartition: u32,
+    begins: Duration,
+    spread: Duration,
+) -> ConsumerPlan {
     let worker = random.below(workers as u64) as usize;
     let pace = match random.below(10) {
         0..=1 => Pace::Slow(random.within(1..=20), random.time(Duration::from_micros(10)..=Duration::from_millis(20))),
@@ -205,13 +245,18 @@ fn consumer(random: &mut Random, workers: usize, begins: Duration, spread: Durat
     let cancels_after = random.chance(10).then(|| random.magnitude(1..=100) - 1);
     let late =
         if random.chance(10) { random.time(Duration::from_millis(1)..=Duration::from_secs(2)) } else { Duration::ZERO };
-    ConsumerPlan { worker, starts: start(random, begins, spread) + late, pace, locations, cancels_after }
+    let starts = start(random, begins, spread) + late;
+    let (after_producers, again, probes_from) = (false, Vec::new(), None);
+    ConsumerPlan { worker, subpartition, starts, after_producers, pace, locations, cancels_after, again, probes_from }
 }
 
 impl fmt::Display for JobPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (producers, consumers) = (self.producers.len(), self.consumers.len());
         write!(f, "job {}: {producers} producers, {consumers} consumers", self.number)?;
+        if self.kind.is_retained() {
+            write!(f, ", {} partitions of {} subpartitions", self.kind, self.subpartitions)?;
+        }
         match (self.has_token, self.stranger) {
             (true, Some(stranger)) => writeln!(f, ", a token that worker {stranger} does not know")?,
             (true, None) => writeln!(f, ", a token")?,
@@ -223,13 +268,23 @@ impl fmt::Display for JobPlan {
             writeln!(f, "  producer {index} on worker {worker} from {starts:?}: {steps} steps, then {ending:?}")?;
         }
         for (index, consumer) in self.consumers.iter().enumerate() {
-            let ConsumerPlan { worker, starts, pace, locations, cancels_after } = consumer;
-            write!(f, "  consumer {index} on worker {worker} from {starts:?}: {pace:?}")?;
+            let ConsumerPlan { worker, subpartition, starts, pace, locations, cancels_after, .. } = consumer;
+            write!(f, "  consumer {index} on worker {worker} from {starts:?}: subpartition {subpartition}, {pace:?}")?;
+            if consumer.after_producers {
+                write!(f, ", after the last producer")?;
+            }
+            if let Some(producer) = consumer.probes_from {
+                write!(f, ", producers from {producer} on by a second gate")?;
+            }
             if !locations.is_zero() {
                 write!(f, ", learns a location every {locations:?}")?;
             }
             if let Some(deliveries) = cancels_after {
                 write!(f, ", cancels after {deliveries} deliveries")?;
+            }
+            for Again { pause, cancels_after } in &consumer.again {
+                write!(f, "; again after {pause:?}")?;
+                cancels_after.map_or(Ok(()), |after| write!(f, ", until {after} deliveries"))?;
             }
             writeln!(f)?;
         }

@@ -1,14 +1,17 @@
 //! The workers of a run: started, killed, started again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice_core::{
-    Clock, EnvironmentConfig, HugePages, Incarnation, JobId, JobToken, NodeId, ProducerLocation, Reactor, ReactorDrive,
-    ShuffleEnvironment, Time, Worker,
+    Clock, Devices, DiskSettings, EnvironmentConfig, HeldPartition, HugePages, Incarnation, JobId, JobToken, NodeId,
+    PartitionId, ProducerLocation, Reactor, ReactorDrive, ShuffleEnvironment, Time, Worker,
 };
 
 use super::Run;
+use super::recovery::Recovery;
 use crate::coverage::Sight;
+use crate::disk::SimDisk;
 use crate::journal::Rule;
 
 /// A worker, dead or alive.
@@ -25,6 +28,14 @@ pub(crate) struct WorkerSlot {
     pub(crate) stops: bool,
     /// Was killed at least once.
     pub(crate) was_killed: bool,
+    /// Its machine was without power when the last of its lives ended.
+    pub(crate) lost_power: bool,
+    /// The finished partitions that this life has told of.
+    pub(crate) held: BTreeMap<PartitionId, HeldPartition>,
+    /// Those of the life before.
+    pub(crate) lost: BTreeMap<PartitionId, HeldPartition>,
+    /// Until it has looked through what earlier lives have left.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 pub(crate) struct Life {
@@ -45,6 +56,8 @@ pub(crate) fn node(worker: usize) -> NodeId {
 impl Run {
     pub(super) fn start_worker(&mut self, index: usize, lives: u64) -> WorkerSlot {
         let cluster = &self.plan.cluster;
+        let disk =
+            cluster.disk.as_ref().map(|plan| DiskSettings { boot: self.disks[index].boot(), ..plan.settings.clone() });
         let config = EnvironmentConfig {
             node: node(index),
             incarnation: incarnation(index, lives),
@@ -61,10 +74,13 @@ impl Run {
             lanes: cluster.lanes,
             resume_timeout: cluster.resume_timeout,
             limits: cluster.limits,
+            disk: disk.unwrap_or_default(),
             clock: Clock::Manual(Arc::clone(&self.nanos)),
             ..EnvironmentConfig::default()
         };
-        let started = ShuffleEnvironment::start(config, self.network.factory(), ReactorDrive::Caller);
+        let disk = self.disks.get(index).map(SimDisk::factory);
+        let devices = Devices { transport: self.network.factory(), disk };
+        let started = ShuffleEnvironment::start(config, devices, ReactorDrive::Caller);
         let Worker { environment, reactor } = started.expect("a plan's worker starts");
         let location = environment.location();
         for job in &self.plan.jobs {
@@ -76,11 +92,24 @@ impl Run {
         let reactor = reactor.expect("this thread drives it");
         let life = Some(Life { environment: Arc::new(environment), reactor });
         let (frozen_until, busy_until) = (Time(0), Time(0));
-        WorkerSlot { life, lives, location, frozen_until, busy_until, stops: false, was_killed: lives > 0 }
+        let directories = self.disks.get(index).map(SimDisk::directories);
+        WorkerSlot {
+            life,
+            lives,
+            location,
+            frozen_until,
+            busy_until,
+            stops: false,
+            was_killed: lives > 0,
+            lost_power: false,
+            held: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            recovery: directories.map(Recovery::of),
+        }
     }
 
     /// The process of a worker is gone, with its tasks.
-    pub(super) fn kill(&mut self, index: usize, silently: bool) {
+    pub(super) fn kill(&mut self, index: usize, silently: bool, power: bool) {
         let Some(life) = self.workers[index].life.take() else { return };
         if silently {
             self.network.vanish(node(index));
@@ -90,9 +119,17 @@ impl Run {
         self.end_tasks_of(index);
         let Life { environment, reactor } = life;
         drop(reactor);
+        let slot = &mut self.workers[index];
+        let held = std::mem::take(&mut slot.held);
+        slot.lost.extend(held);
+        // What it had not found yet is lost as it was lost before.
+        slot.lost_power = power || slot.recovery.take().is_some() && slot.lost_power;
         let left = environment.memory_statistics().outstanding_bytes;
         if left > 0 {
             self.journal.fail(Rule::BuffersBack, format!("worker {index} is gone, and {left} bytes are in use"));
+        }
+        if power && let Some(disk) = self.disks.get(index) {
+            disk.lose_power();
         }
     }
 
@@ -103,13 +140,18 @@ impl Run {
         for (_, life) in self.lives() {
             life.environment.worker_lost(node(index), incarnation(index, lives));
         }
+        self.master_hears_of_the_end(index, incarnation(index, lives));
     }
 
     pub(super) fn restart(&mut self, index: usize) {
         let lives = self.workers[index].lives + 1;
         self.journal.note(&[31, index as u64, lives], || format!("worker {index} begins its life {lives}"));
-        let stops = self.workers[index].stops;
-        self.workers[index] = WorkerSlot { stops, ..self.start_worker(index, lives) };
+        self.master_hears_of_the_end(index, incarnation(index, lives - 1));
+        let new = self.start_worker(index, lives);
+        let old = &mut self.workers[index];
+        let (stops, lost_power, lost) = (old.stops, old.lost_power, std::mem::take(&mut old.lost));
+        self.workers[index] = WorkerSlot { stops, lost_power, lost, ..new };
+        self.start_again(index);
     }
 
     /// Whether it can run now.

@@ -6,6 +6,7 @@ use sluice_core::Time;
 
 use super::Run;
 use crate::check;
+use crate::disk::SimDisk;
 use crate::journal::Rule;
 
 /// So many rounds in which no task gets on: more than all heartbeats of every patience.
@@ -54,18 +55,41 @@ impl Run {
         self.workers.iter().any(|worker| worker.frozen_until > self.now)
     }
 
-    /// Until all memory is back.
+    /// Until all memory is back, and all room on the disks.
     fn settle(&mut self) -> bool {
         check::partitions_are_gone(self);
+        self.bring_back();
         for job in 0..self.plan.jobs.len() {
             self.release_job(job);
         }
         self.until(|run| {
             let mut lives = run.workers.iter().filter_map(|worker| worker.life.as_ref());
+            let is_idle = |disk: &SimDisk| disk.is_idle() && (disk.files().is_empty() || check::may_keep_files(disk));
             lives.all(|life| life.environment.memory_statistics().outstanding_bytes == 0)
+                && run.disks.iter().all(is_idle)
         })
-        .unwrap_or_else(|| check::memory_is_back(self));
+        .unwrap_or_else(|| check::all_is_back(self));
         !self.journal.has_failed()
+    }
+
+    /// What a worker that is dead or stopped has left is for its next life to find, and to remove.
+    fn bring_back(&mut self) {
+        if self.disks.is_empty() {
+            return;
+        }
+        // Nobody is killed any more who would leave something again.
+        self.agenda.clear();
+        for worker in 0..self.disks.len() {
+            if self.workers[worker].stops {
+                self.kill(worker, false, false);
+            }
+            if self.workers[worker].life.is_none() {
+                self.restart(worker);
+            }
+        }
+        if self.until(|run| run.workers.iter().all(|worker| worker.recovery.is_none())).is_none() {
+            self.journal.fail(Rule::Recovery, "a worker does not come to the end of its recovery");
+        }
     }
 
     fn stop(&mut self) {

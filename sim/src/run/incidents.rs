@@ -24,7 +24,7 @@ impl Run {
             }
             Fault::Stall { one, other, pause } => self.network.stall(node(*one), node(*other), *pause),
             Fault::Freeze { worker, pause } => self.freeze(*worker, *pause),
-            Fault::Kill { worker, silently, restarts, reported } => {
+            Fault::Kill { worker, silently, restarts, reported, power } => {
                 if self.workers[*worker].life.is_none() {
                     return;
                 }
@@ -32,11 +32,22 @@ impl Run {
                 if let Some(after) = reported {
                     self.agenda.add(self.now.after(*after), Act::Report(*worker, self.workers[*worker].lives));
                 }
-                self.kill(*worker, *silently);
+                self.restarts.insert(*worker, restarts.is_some());
+                self.kill(*worker, *silently, *power);
                 if let Some(after) = restarts {
                     self.agenda.add(self.now.after(*after), Act::Restart(*worker));
                 }
             }
+            Fault::Disk { worker, fault } => {
+                if let Some(disk) = self.disks.get(*worker) {
+                    disk.harm(*fault);
+                }
+            }
+            Fault::Release { job } => {
+                self.journal.saw(Sight::JobReleased);
+                self.release_job(*job);
+            }
+            Fault::RestartMaster { forgets } => self.restart_master(*forgets),
             Fault::Stop { worker } => {
                 let slot = &mut self.workers[*worker];
                 if let Some(life) = &slot.life {

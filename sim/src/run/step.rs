@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use sluice_core::Time;
 
 use super::agenda::Act;
-use super::{Life, Run};
+use super::{Life, Recovery, Run};
 use crate::check;
 use crate::coverage::Sight;
+use crate::disk::SimDisk;
 use crate::journal::{Moment, Rule};
 
 /// So many rounds without the time going on: somebody is busy with nothing.
@@ -18,6 +19,7 @@ const ROUNDS_A_MOMENT: u64 = 20_000;
 enum Runner {
     Reactor(usize),
     Task(usize),
+    Recovery(usize),
 }
 
 impl Run {
@@ -26,6 +28,7 @@ impl Run {
         self.nanos.store(now.0, Ordering::Release);
         self.journal.set_now(now);
         self.network.advance(now);
+        self.disks.iter().for_each(|disk| disk.advance(now));
     }
 
     /// Everything that happens at this moment. False if it does not end.
@@ -63,6 +66,10 @@ impl Run {
             if self.is_awake(worker) && self.workers[worker].busy_until <= self.now {
                 runners.push(Runner::Reactor(worker));
             }
+            let recovery = self.workers[worker].recovery.as_ref();
+            if self.is_awake(worker) && recovery.is_some_and(Recovery::is_woken) {
+                runners.push(Runner::Recovery(worker));
+            }
         }
         for (number, task) in self.tasks.iter().enumerate() {
             if task.is_woken() && self.workers[task.worker].frozen_until <= self.now {
@@ -79,6 +86,10 @@ impl Run {
             busy |= match runner {
                 Runner::Reactor(worker) => self.turn(worker),
                 Runner::Task(number) => self.poll(number),
+                Runner::Recovery(worker) => {
+                    self.recover(worker);
+                    true
+                }
             };
         }
         if self.rounds.is_multiple_of(64) {
@@ -108,6 +119,7 @@ impl Run {
     /// The next time at which something happens. What is due already is for workers that stand still.
     pub(super) fn next_due(&self) -> Option<Time> {
         let mut due = vec![self.network.next_due(self.now), self.timers.next(), self.agenda.next()];
+        due.extend(self.disks.iter().map(SimDisk::next_due));
         for worker in (0..self.workers.len()).filter(|worker| self.is_awake(*worker)) {
             let slot = &self.workers[worker];
             due.push(slot.life.as_ref().and_then(|life| life.reactor.next_due()));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sluice_core::{Clock, Time};
+use sluice_core::{Clock, ReadError, Time};
 
 use super::Shared;
 use crate::journal::Journal;
@@ -51,12 +51,13 @@ pub(crate) struct Desk {
     whims: Shared<Random>,
     doing: Rc<RefCell<String>>,
     steps: Rc<Cell<u64>>,
+    errors: Shared<Vec<ReadError>>,
 }
 
 impl Desk {
     pub(crate) fn new(number: u64, journal: Journal, clock: Clock, timers: Timers, whims: Shared<Random>) -> Self {
         let doing = Rc::new(RefCell::new(String::from("starting")));
-        Self { number, journal, clock, timers, whims, doing, steps: Rc::default() }
+        Self { number, journal, clock, timers, whims, doing, steps: Rc::default(), errors: Rc::default() }
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -72,6 +73,15 @@ impl Desk {
 
     pub(crate) fn doing(&self) -> String {
         self.doing.borrow().clone()
+    }
+
+    /// An error after which the task tries again.
+    pub(crate) fn met(&self, error: &ReadError) {
+        self.errors.borrow_mut().push(error.clone());
+    }
+
+    pub(crate) fn errors(&self) -> Vec<ReadError> {
+        self.errors.borrow().clone()
     }
 
     /// Something was brought to an end.

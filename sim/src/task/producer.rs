@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sluice_core::{Event, PartitionId, PartitionWriter, PendingRecord, RecordBatch, ShuffleEnvironment, WriteError};
+use sluice_core::{
+    Event, PartitionId, PartitionKind, PartitionWriter, PendingRecord, RecordBatch, ShuffleEnvironment, WriteError,
+};
 
 use super::{Desk, Outcome};
 use crate::coverage::Sight;
@@ -12,6 +14,7 @@ use crate::plan::{Ending, Script, Step, Target};
 /// What a producer needs to know.
 pub(crate) struct Writing {
     pub(crate) environment: Arc<ShuffleEnvironment>,
+    pub(crate) kind: PartitionKind,
     pub(crate) partition: PartitionId,
     pub(crate) subpartitions: u32,
     pub(crate) script: Rc<Script>,
@@ -21,7 +24,8 @@ pub(crate) struct Writing {
 
 /// Writes it.
 pub(crate) async fn produce(desk: Desk, writing: Writing) -> Outcome {
-    let mut writer = match writing.environment.create_writer(writing.partition, writing.subpartitions) {
+    let Writing { kind, partition, subpartitions, .. } = writing;
+    let mut writer = match writing.environment.create_writer_of(kind, partition, subpartitions) {
         Ok(writer) => writer,
         Err(error) => return Outcome::NotCreated(error.to_string()),
     };

@@ -1,5 +1,6 @@
 use std::os::unix::net::UnixStream;
 
+use super::super::control::Phase;
 use super::*;
 use crate::cli;
 
@@ -27,9 +28,10 @@ fn a_worker_that_panics_says_so_and_ends_while_its_orders_stay_open() {
         serve(orders, PanicsWhenDone(theirs), Some(&InProcess::new()))
     });
     let mut answers = io::BufReader::new(ours.try_clone().unwrap());
-    tell(&mut ours, &Order::Prepare { worker: 0, scenario: Box::new(scenario) }).unwrap();
+    tell(&mut ours, &Order::Prepare { worker: 0, scenario: Box::new(scenario), again: false }).unwrap();
     let Some(Answer::Ready { location, .. }) = hear(&mut answers).unwrap() else { panic!("it has nothing to refuse") };
-    tell(&mut ours, &Order::Go { workers: vec![location] }).unwrap();
+    let go = Order::Run { phase: Phase::Both, workers: vec![location], halt_at: None };
+    tell(&mut ours, &go).unwrap();
     let error = loop {
         match hear(&mut answers).unwrap() {
             Some(Answer::Failed { error }) => break error,

@@ -1,0 +1,140 @@
+//! What the machine can do, measured before and after each shuffle of a run.
+
+use std::env;
+use std::time::Duration;
+
+use sluice_core::DirectIo;
+
+use super::run::ShuffleError;
+use crate::ceiling::{Bench, Checks, DiskMode, DiskWork, Limit, Rate, RawDisk, Records, WriteSize, room};
+use crate::report::{Ceiling, DiskCeiling, Outcome, Pairs, Spread};
+use crate::scenario::{Scenario, Transport};
+
+/// How long each ceiling is measured, before and after.
+const CEILING_TIME: Duration = Duration::from_millis(500);
+/// Of the raw disk's file in each directory: as much as a fast one writes in that time.
+const DISK_FILE_BYTES: u64 = 2 << 30;
+/// Of the room that is left in a directory, a file takes no more than one of so many parts.
+const ROOM_PARTS: u64 = 4;
+/// What the aims for disks are given for.
+const DISK_REQUEST_BYTES: usize = 512 << 10;
+const DISK_DEPTH: u32 = 32;
+
+pub(super) struct Ceilings {
+    bench: Bench,
+    records: Records,
+    threads: Option<u32>,
+    plain: Vec<Rate>,
+    bare: [Vec<Rate>; 2],
+    memcpy: Vec<Rate>,
+    disk: Option<DiskWork>,
+    raw_disk: Vec<RawDisk>,
+}
+
+impl Ceilings {
+    pub(super) fn new(scenario: &Scenario) -> Result<Self, ShuffleError> {
+        let program = env::current_exe().map_err(ShuffleError::Launch)?;
+        Ok(Self {
+            bench: Bench::new(program, Limit::Time(CEILING_TIME)),
+            records: Records { input: scenario.input.clone(), targets: scenario.consumers() },
+            threads: (scenario.transport == Transport::InProcess).then_some(scenario.workers),
+            plain: Vec::new(),
+            bare: [Vec::new(), Vec::new()],
+            memcpy: Vec::new(),
+            disk: disk_work(scenario)?,
+            raw_disk: Vec::new(),
+        })
+    }
+
+    pub(super) fn measure(&mut self) -> Result<(), ShuffleError> {
+        self.plain.push(self.bench.plain_stream()?);
+        for (rates, write) in self.bare.iter_mut().zip([WriteSize::KiB32, WriteSize::KiB256]) {
+            rates.push(self.bench.bare_pipeline_writing(&self.records, write)?);
+        }
+        if let Some(threads) = self.threads {
+            self.memcpy.push(self.bench.memcpy(&self.records, threads)?);
+        }
+        if let Some(work) = &self.disk {
+            self.raw_disk.push(self.bench.raw_disk(work)?);
+        }
+        Ok(())
+    }
+
+    /// The ceilings around each shuffle: the one before it and the one after it, in the middle.
+    pub(super) fn pairs(&self, outcomes: &[Outcome]) -> Option<Pairs> {
+        let bare = self.better_bare()?;
+        let around = |rates: &[Rate], pair: usize| Rate::median(rates.get(pair..pair + 2)?);
+        let share = |rates: &[Rate]| {
+            let ratio = |(pair, outcome): (usize, &Outcome)| {
+                Some(outcome.payload_bytes_per_second / around(rates, pair)?.bytes_per_second)
+            };
+            Spread::of(outcomes.iter().enumerate().filter_map(ratio))
+        };
+        let cpu = |(pair, outcome): (usize, &Outcome)| {
+            Some(outcome.cpu_seconds_per_gb / around(bare, pair)?.cpu_seconds_per_gb)
+        };
+        Some(Pairs {
+            count: outcomes.len(),
+            share_of_plain: share(&self.plain)?,
+            share_of_bare: share(bare)?,
+            cpu_over_bare: Spread::of(outcomes.iter().enumerate().filter_map(cpu))?,
+            share_of_memcpy: share(&self.memcpy),
+            share_of_disk: Spread::of(outcomes.iter().enumerate().filter_map(|(pair, outcome)| {
+                let disk = Self::disk_ceiling(self.raw_disk.get(pair..pair + 2)?)?;
+                Some(disk.seconds(outcome.payload_bytes) / outcome.seconds)
+            })),
+        })
+    }
+
+    /// The medians of these measurements; `None` of none.
+    fn disk_ceiling(measured: &[RawDisk]) -> Option<DiskCeiling> {
+        let median = |mode| Rate::median(&measured.iter().map(|raw| raw.phase(mode).rate()).collect::<Vec<_>>());
+        Some(DiskCeiling {
+            engine: measured.first()?.engine.clone(),
+            is_direct: measured.iter().all(|raw| raw.is_direct),
+            write: median(DiskMode::Write)?,
+            read: median(DiskMode::Read)?,
+        })
+    }
+
+    /// The size of writes with the better median.
+    fn better_bare(&self) -> Option<&[Rate]> {
+        let speed = |rates: &[Rate]| Rate::median(rates).map_or(0.0, |rate| rate.bytes_per_second);
+        let [small, large] = &self.bare;
+        let better = if speed(small) > speed(large) { small } else { large };
+        (!better.is_empty()).then_some(better)
+    }
+
+    pub(super) fn result(&self) -> Option<Ceiling> {
+        Some(Ceiling {
+            plain_stream: Rate::median(&self.plain)?,
+            bare_pipeline: Rate::median(self.better_bare()?)?,
+            memcpy: Rate::median(&self.memcpy),
+            disk: Self::disk_ceiling(&self.raw_disk),
+        })
+    }
+}
+
+/// The raw disk of the directories that the shuffle uses, if it uses any.
+fn disk_work(scenario: &Scenario) -> Result<Option<DiskWork>, ShuffleError> {
+    if scenario.directories.is_empty() {
+        return Ok(None);
+    }
+    let disk = scenario.settings.load()?.disk;
+    // Files on one file system share its room.
+    let parts = ROOM_PARTS * scenario.directories.len() as u64;
+    let room = scenario.directories.iter().filter_map(|directory| room(directory)).min();
+    let bytes = room.map_or(DISK_FILE_BYTES, |room| DISK_FILE_BYTES.min(room / parts));
+    Ok(Some(DiskWork {
+        directories: scenario.directories.clone(),
+        file_bytes: bytes.next_multiple_of(DISK_REQUEST_BYTES as u64),
+        request_bytes: DISK_REQUEST_BYTES,
+        depth: DISK_DEPTH,
+        direct: disk.direct == DirectIo::Auto,
+        polls: false,
+        // The engine's checks are what it adds.
+        checks: Checks::None,
+        mixed: false,
+        time_max: CEILING_TIME,
+    }))
+}
