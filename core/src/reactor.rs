@@ -50,6 +50,12 @@ pub(crate) struct ReactorSettings {
     pub(crate) resume_timeout: Duration,
 }
 
+/// What a reactor does its IO with.
+pub(crate) struct ReactorDevices {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) disk: Option<(StorageSettings, Box<dyn Disk>)>,
+}
+
 /// Owns everything of a worker that does IO. Lives on one thread.
 pub struct Reactor {
     settings: ReactorSettings,
@@ -77,8 +83,7 @@ impl Reactor {
         clock: Clock,
         mail: MailSlot,
         mailbox: Mailbox,
-        transport: Box<dyn Transport>,
-        disk: Option<(StorageSettings, Box<dyn Disk>)>,
+        ReactorDevices { transport, disk }: ReactorDevices,
         manager: Arc<PartitionManager>,
         counters: Arc<Counters>,
     ) -> Self {

@@ -23,7 +23,7 @@ use crate::partition::{
     Bench, BlockLog, FlushInterval, Found, HeldPartition, PartitionKind, PartitionManager, PartitionStatistics,
     PartitionWriter, PipelinedWriter, SortedSettings, SortedWriter, Spill, SpillSettings, WriterSettings,
 };
-use crate::reactor::{Reactor, ReactorSettings, ReadPools, Recovered, StorageSettings};
+use crate::reactor::{Reactor, ReactorDevices, ReactorSettings, ReadPools, Recovered, StorageSettings};
 use crate::spill::{Codec, FileSet, Layout};
 use crate::stats::{Counters, DiskStatistics, Traffic};
 use crate::sync::lock;
@@ -238,7 +238,8 @@ impl ShuffleEnvironment {
                     }
                     None => None,
                 };
-                Ok(Reactor::new(settings, clock, mail, mailbox, transport, disk, manager, counters))
+                let devices = ReactorDevices { transport, disk };
+                Ok(Reactor::new(settings, clock, mail, mailbox, devices, manager, counters))
             }
         };
         let (reactor, thread, address) = match drive {

@@ -383,3 +383,32 @@ fn a_changed_byte_is_found_before_anybody_gets_it() {
         assert!(text.contains("checksum") && text.contains("offset") && text.contains("partition1"), "{text}");
     }
 }
+
+/// So many at once that what all of them want does not fit into memory.
+#[test]
+fn hundreds_of_gates_at_once_get_all_of_theirs() {
+    for place in PLACES {
+        let n = 200;
+        let disk = MemoryDisk::new();
+        let mut stage = stage(&disk, &EnvironmentConfig { memory_bytes: 16 << 20, ..disk_config() });
+        let (records, targets) = records(60_000, n);
+        for number in [1, 2] {
+            let mut writer = writer(&stage, PartitionKind::SortMerge, number, n);
+            write_all(&mut stage, &mut writer, &records, &targets);
+            finish(&mut stage, writer);
+        }
+        let mut gates: Vec<_> = (0..n).map(|target| stage.gate(place, &[(0, 1, target), (0, 2, target)])).collect();
+        let mut left = 2 * n as usize;
+        for _ in 0..1_000 {
+            for gate in &mut gates {
+                let seen = stage.seen(gate);
+                left -= seen.iter().filter(|seen| matches!(seen, Seen::End(_))).count();
+            }
+            if left == 0 {
+                break;
+            }
+            stage.pass(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(left, 0, "at {place}");
+    }
+}

@@ -84,6 +84,8 @@ pub(super) struct Reading {
     is_careful: bool,
     /// It waits for such memory.
     is_starved: bool,
+    /// What it had was taken back: it asks for nothing before its consumer has looked for more.
+    is_idle: bool,
     /// It stands in the queue of those who may ask when there is memory for what they want.
     is_hungry: bool,
     /// Of a session: it reads only what there is credit for, so that what it reads goes out. `None`: of a gate of this
@@ -197,6 +199,7 @@ impl Reading {
             has_end: false,
             is_careful: false,
             is_starved: false,
+            is_idle: false,
             is_hungry: false,
             credit_bytes: is_remote.then_some(0),
             last_call,
@@ -284,6 +287,7 @@ impl Storage {
         let call = self.reads.next_call();
         if let Some(reading) = self.stored.get_mut(&id).and_then(|stored| stored.readers.get_mut(&reader)) {
             reading.last_call = call;
+            reading.is_idle = false;
             self.get_on(id, reader);
         }
     }
@@ -359,7 +363,7 @@ impl Storage {
         };
         // The last one may have been shown to a session only, and come back.
         reading.taken(taken.saturating_sub(1));
-        let waits = !reading.sections.is_empty() || reading.is_starved || reading.is_hungry;
+        let waits = !reading.sections.is_empty() || reading.is_starved || reading.is_hungry || reading.is_idle;
         if waits || (reading.is_careful && reading.asked_bytes > 0) {
             return false;
         }
@@ -797,6 +801,7 @@ impl Storage {
             match next {
                 Some(next) => {
                     reading.go_back(next);
+                    reading.is_idle = reading.credit_bytes.is_none();
                     // A session shows it anew, and fetches it when there is credit.
                     reading.credit_bytes = reading.credit_bytes.map(|_| 0);
                     self.show_what_comes(id, reader);

@@ -471,9 +471,9 @@ fn complete_sets(found: Vec<Found>, boot: [u8; 16]) -> Result<Vec<StoredSet>, St
         sets.push(StoredSet::new(footer, parts.collect()));
     }
     // By their first subpartitions, in order: each goes on where the one before ends.
-    let all = sets.iter().map(|set| set.footer.set);
+    let mut all = sets.iter().map(|set| set.footer.set);
     let end = all.clone().try_fold(0, |end, FileSet { first, count, .. }| (first.0 == end).then_some(end + count));
-    match all.last() {
+    match all.next_back() {
         Some(set) if end == Some(set.subpartitions) || defect::is(Defect::AcceptMissingParts) => Ok(sets),
         _ => Err("not all of its subpartitions are there".into()),
     }

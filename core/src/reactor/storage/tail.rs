@@ -171,10 +171,10 @@ impl Storage {
         drop(request);
         if let Err(error) = result {
             self.fail_writing(id, text(&error));
-        } else if let Some(tail) = self.writing.get_mut(&id).and_then(|writing| writing.tail.as_mut()) {
-            if let Some(whole) = tail.whole.take() {
-                tail.memory = Some(whole.try_thaw().expect("the disk has given its handle back"));
-            }
+        } else if let Some(tail) = self.writing.get_mut(&id).and_then(|writing| writing.tail.as_mut())
+            && let Some(whole) = tail.whole.take()
+        {
+            tail.memory = Some(whole.try_thaw().expect("the disk has given its handle back"));
         }
         if !self.undo_if_over(id) {
             self.next_tail_step(id);
