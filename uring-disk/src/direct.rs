@@ -17,6 +17,11 @@ struct Page([u8; DISK_ALIGNMENT]);
 /// Writes a page past the cache and reads it again; why that is not possible, or `None` if it is. An error is of the
 /// directory, and would be one of any file in it.
 pub(crate) fn refusal(directory: &Path, owner: &FileOwner) -> io::Result<Option<String>> {
+    let system = file_system(directory);
+    if matches!(system.as_str(), "tmpfs" | "ramfs") {
+        // Since Linux 6.6 a tmpfs takes O_DIRECT; there is no disk behind it all the same.
+        return Ok(Some(format!("a {system} is in memory")));
+    }
     let path = directory.join(names::probe(owner));
     // Left by a life of the same name, if there was one.
     let _ = std::fs::remove_file(&path);

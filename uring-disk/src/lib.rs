@@ -37,8 +37,8 @@
 //! # Past the page cache
 //!
 //! With [`DirectIo::Auto`] files are opened with `O_DIRECT` in each directory where a page was written and read that way
-//! when the disk was built; elsewhere a line in the log says why not. (A tmpfs takes it since Linux 6.6, though it *is*
-//! the page cache: the log names the file system, too.) [`DiskRequest::Allocate`] uses `fallocate`, so that writes have
+//! when the disk was built; elsewhere a line in the log says why not. (A tmpfs takes it since Linux 6.6, but is in
+//! memory, and counts as cached.) [`DiskRequest::Allocate`] uses `fallocate`, so that writes have
 //! their room for sure and do not make the file longer, which direct writes would wait for; a file system without it just
 //! makes the file longer.
 //!

@@ -413,7 +413,8 @@ impl BlockLog {
             let mut state = lock(&self.state);
             let State { readers, queued_bytes, .. } = &mut *state;
             let entry = of(readers, reader)?;
-            if entry.queue.is_empty() || matches!(entry.queue.back(), Some(Item::Failed(_))) {
+            // An end alone takes no memory.
+            if entry.queued_bytes == 0 || matches!(entry.queue.back(), Some(Item::Failed(_))) {
                 return None;
             }
             entry.filled -= entry.queue.len() as u64;

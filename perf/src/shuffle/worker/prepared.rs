@@ -53,10 +53,11 @@ impl Prepared {
         let started = ShuffleEnvironment::start(config, devices, ReactorDrive::Caller);
         let Worker { environment, reactor } = started.map_err(|error| with_causes(&error))?;
         let mut reactor = reactor.expect("this thread asked to drive it");
-        let held = match again {
+        let held = match scenario.partition.is_retained() {
             true => recover(&environment, &mut reactor, scenario)?,
             false => Vec::new(),
         };
+        let held = if again { held } else { Vec::new() };
         Ok((Self { environment, reactor, input, transport, record_bytes_max }, held))
     }
 
@@ -72,7 +73,7 @@ impl Prepared {
     }
 }
 
-/// What earlier lives of this worker have finished.
+/// What earlier lives of this worker have finished in this run. What earlier runs have left is nobody's, and goes.
 fn recover(environment: &ShuffleEnvironment, reactor: &mut Reactor, scenario: &Scenario) -> Result<Vec<Held>, String> {
     let mut executor = Executor::new(reactor, environment.waker());
     executor.spawn(Box::pin(async move {
@@ -84,7 +85,11 @@ fn recover(environment: &ShuffleEnvironment, reactor: &mut Reactor, scenario: &S
     }));
     let found = executor.run(|| false).map_err(|error| with_causes(&error))?;
     let found = found.expect("it runs until its only task has ended").map_err(|error| with_causes(&error))?;
-    let held = found.into_iter().filter(|held| held.partition.job.0 == scenario.job);
+    let (held, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|held| held.partition.job.0 == scenario.job);
+    for other in others {
+        environment.release_partition(other.partition);
+    }
+    let held = held.into_iter();
     // The coordinator compares: this run needs all of them.
     Ok(held.inspect(|held| environment.claim(held.partition)).map(Held::from).collect())
 }
