@@ -335,7 +335,10 @@ impl Storage {
     fn refuse(&mut self, what: &str) {
         let Some(examined) = self.recovery.examined.take() else { return };
         let path = self.directories.path(examined.directory);
-        tracing::warn!("{path}/…{}: {what}; an earlier life has not finished it, and it is removed", examined.name);
+        tracing::warn!(
+            "{path}: file {}: {what}; an earlier life has not finished it, and it is removed",
+            examined.name
+        );
         let (directory, name) = (examined.directory, examined.name);
         match examined.file {
             Some(file) => self.submit(Purpose::Recover(Step::Close), DiskRequest::Close { file }),

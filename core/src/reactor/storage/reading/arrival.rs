@@ -131,7 +131,8 @@ impl Storage {
     fn corrupt(&self, tag: &Tag, what: String) -> Stop {
         let path = self.stored.get(&tag.partition).map(|stored: &Stored| {
             let part = &stored.sets[tag.name.set].parts[usize::from(tag.name.part)];
-            format!("{}/…{}", self.directories.path(part.directory), part.name)
+            let (directory, owner) = (self.directories.path(part.directory), &self.settings.owner.0);
+            format!("{directory}: file {} of {owner}", part.name)
         });
         let text = format!("{}: {what}", path.unwrap_or_default());
         Stop::Failed(Failure { code: ReasonCode::CorruptBlock, text: text.into() })
