@@ -432,7 +432,8 @@ impl BlockLog {
     pub(crate) fn progress(&self, reader: ReaderId) -> Option<(u64, u32)> {
         let mut state = lock(&self.state);
         let entry = of(&mut state.readers, reader).filter(|entry| !entry.ended)?;
-        Some((entry.filled - entry.queue.len() as u64, entry.queued_bytes))
+        // A release puts a failure into the queue that did not come from the disk.
+        Some((entry.filled.saturating_sub(entry.queue.len() as u64), entry.queued_bytes))
     }
 
     /// Where its producer's figures are until it is finished.

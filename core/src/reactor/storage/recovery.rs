@@ -320,6 +320,9 @@ impl Storage {
         let memory = self.memory.acquire_exactly(class).or_else(|| self.memory.wake_when_there_is_some());
         let Some(examined) = &mut self.recovery.examined else { return };
         examined.stalled = memory.is_none();
+        if memory.is_none() {
+            self.reads.falls_short(self.now);
+        }
         if let Some(mut memory) = memory {
             memory.truncate(bytes);
             self.submit(Purpose::Recover(step), DiskRequest::Read { file, offset, into: vec![memory] });

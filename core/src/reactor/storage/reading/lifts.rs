@@ -67,6 +67,11 @@ impl Reads {
         self.lifts.iter().map(|lift| lift.elevator.requested_bytes()).sum()
     }
 
+    /// Somebody waits for memory: if it is not there soon, some is taken back.
+    pub(in crate::reactor::storage) fn falls_short(&mut self, now: Time) {
+        self.short_since.get_or_insert(now);
+    }
+
     /// What was asked for of a partition and is not under way.
     pub(in crate::reactor::storage) fn forget(&mut self, partition: PartitionId) {
         for lift in &mut self.lifts {
@@ -125,6 +130,10 @@ impl Storage {
             if let Some(reading) = self.reading(id, reader) {
                 reading.is_hungry = false;
                 self.get_on(id, reader);
+            }
+            if self.reading(id, reader).is_some_and(|reading| reading.is_hungry) {
+                // Nor would the others get more.
+                break;
             }
         }
         self.reads.requested_bytes() > before
