@@ -145,7 +145,7 @@ impl Reactor {
         if let Some(storage) = &mut self.storage {
             busy |= storage.turn(now);
         }
-        self.take_back_if_due(now);
+        busy |= self.take_back_if_due(now);
         busy |= self.handle_timers(now);
         self.look_at_shares();
         self.grant();
@@ -306,11 +306,12 @@ impl Reactor {
         }
     }
 
-    /// What waits in queues, or has been shown to a session, is taken back when memory has been short for too long.
-    fn take_back_if_due(&mut self, now: Time) {
-        let Some(storage) = &mut self.storage else { return };
+    /// What waits in queues, or has been shown to a session, is taken back when memory has been short for too long. True
+    /// if it was: others go on with it.
+    fn take_back_if_due(&mut self, now: Time) -> bool {
+        let Some(storage) = &mut self.storage else { return false };
         if storage.take_back_due().is_none_or(|due| due > now) {
-            return;
+            return false;
         }
         for session in self.sessions.all() {
             if let Some(entry) = self.sessions.get(session) {
@@ -318,6 +319,7 @@ impl Reactor {
             }
         }
         storage.take_back();
+        true
     }
 
     /// Where peers reach this worker.
