@@ -150,7 +150,9 @@ impl Storage {
             self.reads.short_since.get_or_insert(self.now);
             return false;
         };
-        self.reads.short_since = None;
+        if !self.reads.is_starved {
+            self.reads.short_since = None;
+        }
         let lift = &mut self.reads.lifts[index];
         let Some(batch) = lift.elevator.next_batch(self.now, memory.len()) else {
             // What is there is too little for who has the turn.
@@ -222,7 +224,8 @@ impl Storage {
                 }
                 None => continue,
             }
-            if self.memory.available_bytes() >= self.memory.limit_bytes() as u64 / 2 {
+            // Whoever waits for memory to decompress to needs what others have read, wherever it is.
+            if !self.reads.is_starved && self.memory.available_bytes() >= self.memory.limit_bytes() as u64 / 2 {
                 break;
             }
         }
