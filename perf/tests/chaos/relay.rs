@@ -58,10 +58,11 @@ impl Relay {
         let desk = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = desk.local_addr().expect("it listens");
         let ours = Arc::clone(&line);
-        // One run, one question.
+        // A question for each worker that is ready. The thread ends with the process of the tests.
         std::thread::spawn(move || {
-            let (asked, _) = desk.accept().expect("the coordinator comes");
-            ours.answer(&asked).expect("the coordinator listens");
+            for asked in desk.incoming() {
+                ours.answer(&asked.expect("the coordinator comes")).expect("the coordinator listens");
+            }
         });
         Self { address, line }
     }
