@@ -20,7 +20,7 @@ pub(crate) fn refusal(directory: &Path, owner: &FileOwner) -> io::Result<Option<
     let system = file_system(directory);
     if matches!(system.as_str(), "tmpfs" | "ramfs") {
         // Since Linux 6.6 a tmpfs takes O_DIRECT; there is no disk behind it all the same.
-        return Ok(Some(format!("a {system} is in memory")));
+        return Ok(Some(format!("O_DIRECT means nothing there: a {system} is in memory")));
     }
     let path = directory.join(names::probe(owner));
     // Left by a life of the same name, if there was one.
