@@ -298,11 +298,11 @@ impl Reactor {
     }
 
     /// A consumer has got its reader: of what is on the disk it has to be read.
-    pub(super) fn reader_attached(&mut self, log: &BlockLog, reader: ReaderId, subpartition: u32) {
+    pub(super) fn reader_attached(&mut self, log: &BlockLog, reader: ReaderId, subpartition: u32, first: u64) {
         if log.kind().is_retained()
             && let Some(storage) = &mut self.storage
         {
-            storage.attach(log.id(), reader, subpartition);
+            storage.attach(log.id(), reader, subpartition, first);
         }
     }
 

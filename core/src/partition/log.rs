@@ -70,7 +70,7 @@ struct Reader {
     /// It knows that there is something; it is told again only after it has found nothing.
     notified: bool,
     ended: bool,
-    /// Items that were put into the queue so far. Retained only.
+    /// Items up to the last one that was put into the queue. Retained only.
     filled: u64,
     /// What reads the disk knows that there is room in the queue. Retained only.
     asked: bool,
@@ -254,22 +254,23 @@ impl BlockLog {
         state.queued_bytes += u64::from(bytes);
     }
 
-    /// Claims a subpartition for a session.
+    /// Claims a subpartition for a session. What is retained can be read from any item on.
     pub(crate) fn attach_remote(
         &self,
         index: u32,
         session: SessionId,
         channel: ChannelId,
+        first: u64,
     ) -> Result<ReaderId, Failure> {
-        self.attach(index, Consumer::Remote(session, channel))
+        self.attach(index, Consumer::Remote(session, channel), first)
     }
 
     /// Claims a subpartition for a gate of this worker.
     pub(crate) fn attach_local(&self, index: u32, inbox: &Arc<Inbox>, channel: u32) -> Result<ReaderId, Failure> {
-        self.attach(index, Consumer::Local(Arc::clone(inbox), channel))
+        self.attach(index, Consumer::Local(Arc::clone(inbox), channel), 0)
     }
 
-    fn attach(&self, index: u32, consumer: Consumer) -> Result<ReaderId, Failure> {
+    fn attach(&self, index: u32, consumer: Consumer, first: u64) -> Result<ReaderId, Failure> {
         let mut state = lock(&self.state);
         match &state.stage {
             Stage::Released => {
@@ -286,8 +287,9 @@ impl BlockLog {
         }
         if self.kind.is_retained() {
             // As often as anybody likes: each reader has its own way through the same bytes.
-            return Ok(state.add_reader(consumer));
+            return Ok(state.add_reader(consumer, first));
         }
+        debug_assert_eq!(first, 0, "what is read once is read from its beginning");
         let entry = &mut state.readers[index as usize];
         if !matches!(entry.consumer, Consumer::Unclaimed) {
             let text = format!("subpartition {index} of {} has, or had, another consumer", self.id).into();
@@ -471,8 +473,18 @@ impl BlockLog {
         self.end_all(Failure { code: ReasonCode::ProducerFailed, text: text.into() }, false);
     }
 
-    /// What one reader wants cannot be had: it is told, and the others go on.
+    /// What one reader wants cannot be had: it is told, and the others go on. What waits in its queue goes: nobody could
+    /// take its memory back any more, and a consumer that fails does not need it.
     pub(crate) fn fail_reader(&self, reader: ReaderId, failure: Failure) {
+        let dropped = {
+            let mut state = lock(&self.state);
+            let State { readers, queued_bytes, .. } = &mut *state;
+            let Some(entry) = of(readers, reader).filter(|entry| !entry.ended) else { return };
+            let (dropped, bytes) = entry.clear();
+            *queued_bytes -= bytes;
+            dropped
+        };
+        drop(dropped);
         let _ = self.fill(reader, vec![Item::Failed(failure)], 0);
     }
 
@@ -552,7 +564,7 @@ impl State {
         Ok(())
     }
 
-    fn add_reader(&mut self, consumer: Consumer) -> ReaderId {
+    fn add_reader(&mut self, consumer: Consumer, first: u64) -> ReaderId {
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
@@ -563,6 +575,7 @@ impl State {
         let entry = &mut self.readers[place as usize];
         let generation = entry.generation;
         *entry = Reader::new(consumer, generation);
+        entry.filled = first;
         // It is asked for it by who adds it.
         entry.asked = true;
         ReaderId { place, generation }

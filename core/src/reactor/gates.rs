@@ -90,7 +90,7 @@ impl Reactor {
                 match partition.attach_local(location.subpartition, &served.inbox, channel) {
                     Ok(reader) => {
                         served.inbox.set_local(channel, &partition, reader);
-                        self.reader_attached(&partition, reader, location.subpartition);
+                        self.reader_attached(&partition, reader, location.subpartition, 0);
                     }
                     Err(Failure { code, text }) => served.inbox.deliver(channel, Arrived::Failed { code, text }),
                 }

@@ -76,15 +76,42 @@ impl Reactor {
     }
 
     fn serve(&mut self, session: SessionId, channel: ChannelId, found: Arc<BlockLog>, subpartition: u32) {
-        let reader = match found.attach_remote(subpartition, session, channel) {
-            Ok(reader) => reader,
-            Err(failure) => return self.refuse(session, channel, failure.code, &failure.text),
-        };
-        self.reader_attached(&found, reader, subpartition);
-        if let Some(entry) = self.sessions.touch(session) {
-            entry.source.attach(channel, found, reader);
+        if self.read_from(session, channel, found, subpartition, 0)
+            && let Some(entry) = self.sessions.touch(session)
+        {
             entry.session.serve(channel);
         }
+    }
+
+    /// What a channel had sent of a retained partition, and the peer has not got, is read again.
+    pub(super) fn serve_again(&mut self, session: SessionId, channel: ChannelId, sequence: u64) {
+        let Some(entry) = self.sessions.get(session) else { return };
+        if let Some((log, subpartition)) = entry.source.give_up_reader(channel) {
+            self.read_from(session, channel, log, subpartition, sequence);
+        }
+    }
+
+    /// Gives a channel a reader that begins with this item. False if it may not have one, of which it is told.
+    fn read_from(
+        &mut self,
+        session: SessionId,
+        channel: ChannelId,
+        log: Arc<BlockLog>,
+        subpartition: u32,
+        first: u64,
+    ) -> bool {
+        let reader = match log.attach_remote(subpartition, session, channel, first) {
+            Ok(reader) => reader,
+            Err(failure) => {
+                self.refuse(session, channel, failure.code, &failure.text);
+                return false;
+            }
+        };
+        self.reader_attached(&log, reader, subpartition, first);
+        if let Some(entry) = self.sessions.touch(session) {
+            entry.source.attach(channel, log, reader, subpartition, first);
+        }
+        true
     }
 
     pub(super) fn refuse(&mut self, session: SessionId, channel: ChannelId, code: ReasonCode, text: &str) {

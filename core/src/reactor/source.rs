@@ -19,7 +19,12 @@ pub(super) struct SessionSource {
     /// whose blocks are not acknowledged has less to write with, and that bounds this queue.
     unacknowledged: VecDeque<Sent>,
     /// What was not acknowledged when the link was lost, in the order of its sequence numbers: it goes out again first.
+    /// Not of what is on the disk: that is read again, so that a peer that is away keeps no memory from other readers.
     replay: BTreeMap<ChannelId, VecDeque<(u64, Item)>>,
+    /// Channels of retained partitions whose last item is not acknowledged: they may have to be read again.
+    ended: BTreeMap<ChannelId, Outgoing>,
+    /// Something that was not acknowledged was dropped with the link, to be read again.
+    dropped: bool,
     /// What the peer takes, in bytes.
     block_bytes_max: u32,
     /// The message that is being composed.
@@ -34,12 +39,23 @@ pub(super) struct SessionSource {
 struct Outgoing {
     partition: Arc<BlockLog>,
     reader: ReaderId,
+    subpartition: u32,
     /// Taken out of the queue and shown, but not sent.
     shown: Option<(Item, Backlog)>,
     /// The sequence number behind the last item that was sent.
     sequence: u64,
     /// Its partition was: only that has still to be said.
     released: bool,
+}
+
+/// What a rewound channel goes on with.
+pub(super) enum Rewound {
+    /// With what is here.
+    GoesOn,
+    /// With what has to be read again.
+    ReadsAgain,
+    /// It wants what it has acknowledged: that is not here any more.
+    Impossible,
 }
 
 /// Something that the peer may have to be sent again.
@@ -55,13 +71,23 @@ impl SessionSource {
         Self { block_bytes_max, ..Self::default() }
     }
 
-    pub(super) fn attach(&mut self, channel: ChannelId, partition: Arc<BlockLog>, reader: ReaderId) {
-        self.channels.insert(channel, Outgoing { partition, reader, shown: None, sequence: 0, released: false });
+    /// A channel is served, from the item of this number on.
+    pub(super) fn attach(
+        &mut self,
+        channel: ChannelId,
+        partition: Arc<BlockLog>,
+        reader: ReaderId,
+        subpartition: u32,
+        sequence: u64,
+    ) {
+        let outgoing = Outgoing { partition, reader, subpartition, shown: None, sequence, released: false };
+        self.channels.insert(channel, outgoing);
     }
 
     /// The consumer is gone.
     pub(super) fn detach(&mut self, channel: ChannelId, why: &str) -> Option<PartitionId> {
         self.replay.remove(&channel);
+        self.ended.remove(&channel);
         let outgoing = self.channels.remove(&channel)?;
         outgoing.partition.consumer_gone(outgoing.reader, why).then(|| outgoing.partition.id())
     }
@@ -83,7 +109,7 @@ impl SessionSource {
 
     /// Blocks that were shown and cannot go go back to their readers' queues, if they can be read again.
     pub(super) fn put_back_retained(&mut self) {
-        for outgoing in self.channels.values_mut().filter(|outgoing| outgoing.partition.kind().is_retained()) {
+        for outgoing in self.channels.values_mut().filter(|outgoing| outgoing.is_retained()) {
             if let Some((item, _)) = outgoing.shown.take_if(|(item, _)| matches!(item, Item::Block(_))) {
                 outgoing.partition.put_back(outgoing.reader, item);
             }
@@ -117,42 +143,63 @@ impl SessionSource {
     /// The peer has everything up to this message. True if there was something in it.
     pub(super) fn acknowledged(&mut self, through: u64) -> bool {
         let mut any = false;
-        while self.unacknowledged.pop_front_if(|sent| sent.message <= through).is_some() {
+        while let Some(sent) = self.unacknowledged.pop_front_if(|sent| sent.message <= through) {
             any = true;
+            if sent.is_last() {
+                self.ended.remove(&sent.channel);
+            }
         }
+        self.dropped &= !any;
         any
     }
 
     /// Whether the peer has not acknowledged something.
     pub(super) fn waits(&self) -> bool {
-        !self.unacknowledged.is_empty() || !self.replay.is_empty()
+        !self.unacknowledged.is_empty() || !self.replay.is_empty() || self.dropped
     }
 
     /// The link is gone. What is not acknowledged may have to go out again, in front of what already had to.
     pub(super) fn link_lost(&mut self) {
-        for Sent { channel, sequence, item, .. } in self.unacknowledged.drain(..).rev() {
+        for sent in self.unacknowledged.drain(..).rev() {
+            let last = sent.is_last();
+            let Sent { channel, sequence, item, .. } = sent;
+            let outgoing = self.channels.get(&channel).or_else(|| self.ended.get(&channel));
+            if outgoing.is_some_and(Outgoing::is_retained) {
+                self.dropped = true;
+                continue;
+            }
             // Looked at from the end, a channel that is over shows its last item first. One that is not here and has
             // none was cancelled: nobody will ask for it.
-            let last = matches!(item, Item::End { .. } | Item::Failed(_));
             if last || self.replay.contains_key(&channel) || self.channels.contains_key(&channel) {
                 self.replay.entry(channel).or_default().push_front((sequence, item));
             }
         }
     }
 
-    /// On the next link the peer wants everything of a channel from this sequence number on. False if it has
-    /// acknowledged that before: it is not here any more.
-    pub(super) fn rewind(&mut self, channel: ChannelId, sequence: u64) -> bool {
-        let goes_on = |outgoing: &Outgoing| outgoing.sequence == sequence || outgoing.released;
-        let Some(kept) = self.replay.get_mut(&channel) else { return self.channels.get(&channel).is_some_and(goes_on) };
-        while kept.pop_front_if(|(sent, _)| *sent < sequence).is_some() {}
-        match kept.front() {
-            Some((first, _)) => *first == sequence,
-            None => {
-                self.replay.remove(&channel);
-                self.channels.get(&channel).is_some_and(goes_on)
+    /// On the next link the peer wants everything of a channel from this sequence number on.
+    pub(super) fn rewind(&mut self, channel: ChannelId, sequence: u64) -> Rewound {
+        if let Some(kept) = self.replay.get_mut(&channel) {
+            while kept.pop_front_if(|(sent, _)| *sent < sequence).is_some() {}
+            match kept.front() {
+                Some((first, _)) if *first == sequence => return Rewound::GoesOn,
+                Some(_) => return Rewound::Impossible,
+                None => drop(self.replay.remove(&channel)),
             }
         }
+        match (self.channels.get(&channel), self.ended.get(&channel)) {
+            (Some(outgoing), _) if outgoing.sequence == sequence || outgoing.released => Rewound::GoesOn,
+            (Some(outgoing), _) | (None, Some(outgoing)) if outgoing.is_retained() && sequence < outgoing.sequence => {
+                Rewound::ReadsAgain
+            }
+            _ => Rewound::Impossible,
+        }
+    }
+
+    /// Gives up the reader of a channel that is to be read again. Says what it read.
+    pub(super) fn give_up_reader(&mut self, channel: ChannelId) -> Option<(Arc<BlockLog>, u32)> {
+        let outgoing = self.channels.remove(&channel).or_else(|| self.ended.remove(&channel))?;
+        outgoing.partition.consumer_gone(outgoing.reader, "its link was lost");
+        Some((outgoing.partition, outgoing.subpartition))
     }
 
     /// What waits in a channel's replay behind its first item.
@@ -172,6 +219,20 @@ impl SessionSource {
             }
         }
         behind
+    }
+}
+
+impl Outgoing {
+    /// Whether what it has sent can be read again.
+    fn is_retained(&self) -> bool {
+        self.partition.kind().is_retained()
+    }
+}
+
+impl Sent {
+    /// Whether nothing comes behind it.
+    fn is_last(&self) -> bool {
+        matches!(self.item, Item::End { .. } | Item::Failed(_))
     }
 }
 
@@ -249,7 +310,11 @@ impl Source for SessionSource {
                 }
             }
             // Its partition has nothing more to give; the item itself stays until it is acknowledged.
-            Item::End { .. } | Item::Failed(_) => drop(self.channels.remove(&channel)),
+            Item::End { .. } | Item::Failed(_) => {
+                if let Some(outgoing) = self.channels.remove(&channel).filter(Outgoing::is_retained) {
+                    self.ended.insert(channel, outgoing);
+                }
+            }
             Item::Event(_) | Item::PriorityEvent { .. } => {}
         }
         if defect::is(Defect::ForgetUnacknowledged) {

@@ -8,6 +8,7 @@ use sluice_protocol::wire::{Backlog, Head, Open, Placement};
 use sluice_protocol::{ChannelId, ReasonCode, SessionEvent, Time};
 
 use super::Reactor;
+use super::source::Rewound;
 use crate::block::Event;
 use crate::gate::Arrived;
 use crate::mailbox::SessionId;
@@ -19,10 +20,23 @@ const BUSY_FRAMES: u16 = 256;
 enum Note {
     Opened(ChannelId, Open),
     CancelRequested(ChannelId),
+    /// It wants again, from this item on, what has to be read again.
+    ReadAgain(ChannelId, u64),
     Unrewindable(ChannelId),
-    Block { channel: ChannelId, pieces: Landing, in_slot: bool, bytes: u32, crc: u32, behind: Backlog },
+    Block {
+        channel: ChannelId,
+        pieces: Landing,
+        in_slot: bool,
+        bytes: u32,
+        crc: u32,
+        behind: Backlog,
+    },
     Backlog(ChannelId, Backlog),
-    Returned { channel: ChannelId, bytes: u64, slots: u64 },
+    Returned {
+        channel: ChannelId,
+        bytes: u64,
+        slots: u64,
+    },
     Deliver(ChannelId, Arrived),
     Over(ChannelId, Option<Arrived>),
 }
@@ -72,7 +86,11 @@ impl Reactor {
         let (source, farewell) = (&mut entry.source, &mut entry.farewell);
         let result = entry.session.handle_head(now, &head, |event| match event {
             SessionEvent::Acknowledged { through } => acknowledged |= source.acknowledged(through),
-            SessionEvent::Rewind { channel, sequence } if source.rewind(channel, sequence) => {}
+            SessionEvent::Rewind { channel, sequence } => match source.rewind(channel, sequence) {
+                Rewound::GoesOn => {}
+                Rewound::ReadsAgain => notes.push(Note::ReadAgain(channel, sequence)),
+                Rewound::Impossible => notes.push(Note::Unrewindable(channel)),
+            },
             SessionEvent::Closing { code, text } => *farewell = Some((code, text.into())),
             event => notes.extend(note(event, &mut payloads)),
         });
@@ -98,6 +116,7 @@ impl Reactor {
                     self.manager.remove(partition);
                 }
             }
+            Note::ReadAgain(channel, sequence) => self.serve_again(session, channel, sequence),
             Note::Unrewindable(channel) => {
                 let text = "the consumer wants again what it had acknowledged";
                 self.refuse(session, channel, ReasonCode::Violation, text);
@@ -298,7 +317,6 @@ fn note(event: SessionEvent<'_>, payloads: &mut VecDeque<Landed>) -> Option<Note
         }
         SessionEvent::Cancelled(channel) => Note::Over(channel, None),
         SessionEvent::Returned { channel, bytes, slots } => Note::Returned { channel, bytes, slots },
-        SessionEvent::Rewind { channel, .. } => Note::Unrewindable(channel),
-        SessionEvent::Acknowledged { .. } | SessionEvent::Closing { .. } => return None,
+        SessionEvent::Acknowledged { .. } | SessionEvent::Rewind { .. } | SessionEvent::Closing { .. } => return None,
     })
 }

@@ -54,8 +54,8 @@ pub(super) struct UnderWay {
 }
 
 impl Storage {
-    /// A consumer begins to read.
-    pub(in crate::reactor) fn attach(&mut self, id: PartitionId, reader: ReaderId, subpartition: u32) {
+    /// A consumer begins to read, with this item of its subpartition: not the first where it had others already.
+    pub(in crate::reactor) fn attach(&mut self, id: PartitionId, reader: ReaderId, subpartition: u32, first: u64) {
         let call = self.reads.next_call();
         let Some(stored) = self.stored.get_mut(&id) else { return };
         let subpartition = match defect::is(Defect::IndexOffByOne) {
@@ -65,7 +65,7 @@ impl Storage {
         let Some(set) = stored.set_of(subpartition) else { return };
         stored.claim_by = None;
         let is_remote = stored.log.is_remote(reader);
-        stored.readers.insert(reader, Reading::new(set, subpartition, is_remote, call));
+        stored.readers.insert(reader, Reading::new(set, subpartition, first, is_remote, call));
         self.reads.readers += 1;
         self.get_on(id, reader);
     }

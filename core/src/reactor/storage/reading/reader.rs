@@ -58,7 +58,7 @@ pub(super) struct Section {
 }
 
 impl Reading {
-    pub(super) fn new(set: usize, subpartition: u32, is_remote: bool, last_call: u64) -> Self {
+    pub(super) fn new(set: usize, subpartition: u32, first: u64, is_remote: bool, last_call: u64) -> Self {
         Self {
             set,
             subpartition,
@@ -67,8 +67,8 @@ impl Reading {
             sections: Vec::new(),
             places: VecDeque::new(),
             first: 0,
-            next: 0,
-            delivered: 0,
+            next: first,
+            delivered: first,
             delivered_bytes: 0,
             asked_bytes: 0,
             arrived: BTreeMap::new(),
@@ -134,6 +134,10 @@ impl Reading {
             let mut offset = slice.offset;
             for entry in slice.blocks {
                 self.places.push_back(Place { offset, entry });
+                // A reader that does not begin with the first item.
+                if self.all.0 < self.delivered {
+                    self.delivered_bytes += u64::from(entry.raw_bytes);
+                }
                 offset += u64::from(entry.stored_bytes);
                 self.all = (self.all.0 + 1, self.all.1 + u64::from(entry.raw_bytes));
                 if entry.kind == BlockKind::Data {
