@@ -195,6 +195,13 @@ pub enum StartError {
     /// The disk could not be built.
     #[error(transparent)]
     Disk(#[from] DiskBuildError),
+    /// With buffers that are handed over, a consumer that does not come for its blocks would keep the memory that all
+    /// readers of the disk share, and the others would wait for it for ever.
+    #[error(
+        "a transport that hands over its buffers beside a disk: a consumer that stands still would keep the memory of all \
+         others to read with; use one that copies, within a process `InProcess::copying()`"
+    )]
+    HandOverWithDisk,
     /// What reading from the disk needs in any case does not fit.
     #[error("{0}; raise memory.bytes")]
     Floor(#[from] AdmissionError),

@@ -1,4 +1,4 @@
-//! The transport between workers of one process: the sender's buffers themselves arrive.
+//! The transport between workers of one process: the sender's buffers themselves arrive, or copies of them.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,7 @@ use sluice_memory::BufferMut;
 use sluice_protocol::ChannelId;
 use sluice_protocol::wire::{Head, Slot};
 
+use crate::copied::Copied;
 use crate::hub::{Endpoint, Hub, Landing};
 use crate::link::{CloseCause, LinkId};
 use crate::transport::{
@@ -14,18 +15,27 @@ use crate::transport::{
 
 /// Builds transports that find each other, at addresses of the form `in-process:N`: all those that this value and its
 /// clones have built.
-///
-/// Nothing is posted, and nothing copied: a payload arrives in the memory, and at the cost of the pool, of its sender,
-/// which gets it back when the receiver drops it.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     hub: Hub,
+    copies: bool,
 }
 
 impl InProcess {
     /// A place of its own: what it builds does not find what another has built.
+    ///
+    /// Nothing is posted, and nothing copied: a payload arrives in the memory, and at the cost of the pool, of its
+    /// sender, which gets it back when the receiver drops it. That is for partitions whose writers wait for their
+    /// consumers; workers with a disk need [`InProcess::copying`].
     pub fn new() -> Self {
-        Self { hub: Hub::new("in-process") }
+        Self { hub: Hub::new("in-process"), copies: false }
+    }
+
+    /// As [`InProcess::new`], but a payload is copied once, into memory that the receiver has posted for it. So a
+    /// consumer that keeps what it got, or does not come for it, uses up only memory of its own: what is read from a
+    /// worker's disk is in memory that all its readers share.
+    pub fn copying() -> Self {
+        Self { hub: Hub::new("in-process"), copies: true }
     }
 }
 
@@ -41,7 +51,11 @@ impl TransportFactory for InProcess {
     }
 
     fn build(&self, setup: Setup) -> Result<Box<dyn Transport>, BuildError> {
-        Ok(Box::new(Endpoint::new(self.hub.clone(), setup, HandOver)))
+        let hub = self.hub.clone();
+        Ok(match self.copies {
+            true => Box::new(Endpoint::new(hub, setup, Copied::default())),
+            false => Box::new(Endpoint::new(hub, setup, HandOver)),
+        })
     }
 }
 
@@ -87,6 +101,12 @@ mod tests {
     use crate::link::Address;
 
     crate::transport_conformance!(InProcess::new());
+
+    mod copying {
+        use super::*;
+
+        crate::transport_conformance!(InProcess::copying());
+    }
 
     #[derive(Default)]
     struct Rings(AtomicU64);

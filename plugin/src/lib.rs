@@ -13,6 +13,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod copied;
 mod device;
 mod disk;
 mod hub;
@@ -21,8 +22,6 @@ mod link;
 #[cfg(any(test, feature = "conformance"))]
 mod memory_disk;
 mod remote_loopback;
-#[cfg(any(test, feature = "conformance"))]
-mod stream_loopback;
 mod transport;
 
 pub use device::{Device, Wait};
@@ -36,8 +35,6 @@ pub use link::{Address, CloseCause, Connect, LinkId, Peer};
 #[cfg(any(test, feature = "conformance"))]
 pub use memory_disk::MemoryDisk;
 pub use remote_loopback::RemoteLoopback;
-#[cfg(any(test, feature = "conformance"))]
-pub use stream_loopback::StreamLoopback;
 pub use transport::{
     BuildError, Capabilities, Landed, Message, Payload, PayloadPlacement, Setup, Transport, TransportEvent,
     TransportFactory,

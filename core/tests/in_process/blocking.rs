@@ -19,7 +19,7 @@ fn disk_config() -> EnvironmentConfig {
 }
 
 fn stage(disk: &MemoryDisk, config: &EnvironmentConfig) -> Stage {
-    let devices = Devices { transport: crate::transport(), disk: Some(Arc::new(disk.clone())) };
+    let devices = Devices { transport: crate::transport_beside_a_disk(), disk: Some(Arc::new(disk.clone())) };
     Stage::on(devices, 2, |_| config.clone())
 }
 
@@ -232,9 +232,7 @@ fn readers_that_stand_still_do_not_keep_others_from_the_disk() {
     let (records, targets) = records(12_000, n);
     write_all(&mut stage, &mut writer, &records, &targets);
     finish(&mut stage, writer);
-    // Where buffers are handed over, what a consumer has not taken is still the producer's memory: nobody can take it back.
-    let hands_over = crate::transport().name() == "in-process";
-    for place in PLACES.into_iter().filter(|place| *place == 0 || !hands_over) {
+    for place in PLACES {
         let channels: Vec<_> = (0..n).map(|target| (0, 1, target)).collect();
         let mut idle = stage.gate(place, &channels);
         assert!(matches!(stage.next(&mut idle), Delivery::Buffer { .. }));
@@ -252,6 +250,29 @@ fn readers_that_stand_still_do_not_keep_others_from_the_disk() {
             rest.extend(stage.seen(&mut idle));
         }
         assert_eq!(rest.iter().filter(|seen| matches!(seen, Seen::End(_))).count(), n as usize);
+    }
+}
+
+#[test]
+fn a_consumer_can_read_one_partition_to_its_end_before_another_from_the_same_disk() {
+    let config = EnvironmentConfig { memory_bytes: 64 * (32 << 10), ..disk_config() };
+    let disk = MemoryDisk::new();
+    let mut stage = stage(&disk, &config);
+    let (records, targets) = records(20_000, 1);
+    for number in [1, 2] {
+        let mut writer = writer(&stage, PartitionKind::SortMerge, number, 1);
+        write_all(&mut stage, &mut writer, &records, &targets);
+        finish(&mut stage, writer);
+    }
+    for place in PLACES {
+        // Granted credit, and not looked at before the other one is through: as the sides of a hash join.
+        let mut probe = stage.gate(place, &[(0, 2, 0)]);
+        stage.settle();
+        for number in [1, 2] {
+            let mut build = stage.gate(place, &[(0, number, 0)]);
+            assert_eq!(stage.seen(&mut build), expected(&records, &targets, 0), "{number} at {place}");
+        }
+        assert_eq!(stage.seen(&mut probe), expected(&records, &targets, 0), "at {place}");
     }
 }
 
@@ -313,7 +334,7 @@ fn what_is_finished_outlives_its_worker_and_what_is_not_goes() {
             write_all(&mut stage, &mut half, &records, &targets);
             drop(stage.take_reactor(0));
             drop(half);
-            let devices = Devices { transport: crate::transport(), disk: Some(Arc::new(disk.clone())) };
+            let devices = Devices { transport: crate::transport_beside_a_disk(), disk: Some(Arc::new(disk.clone())) };
             stage.restart(0, devices, config);
             stage.settle();
             let directories = stage.worker(0).disk().expect("it has one").directories;
@@ -352,7 +373,7 @@ fn what_nobody_claims_in_time_is_removed() {
         finish(&mut stage, writer);
     }
     drop(stage.take_reactor(0));
-    let devices = Devices { transport: crate::transport(), disk: Some(Arc::new(disk.clone())) };
+    let devices = Devices { transport: crate::transport_beside_a_disk(), disk: Some(Arc::new(disk.clone())) };
     stage.restart(0, devices, disk_config());
     stage.settle();
     assert_eq!(stage.worker(0).occupied_partitions(), [partition(1), partition(2)]);

@@ -10,3 +10,8 @@ include!("../in_process/rules.rs");
 fn transport() -> Arc<dyn TransportFactory> {
     Arc::new(RemoteLoopback::new())
 }
+
+/// The same where there is a disk.
+fn transport_beside_a_disk() -> Arc<dyn TransportFactory> {
+    transport()
+}

@@ -69,7 +69,7 @@ impl<'a> Crew<'a> {
     /// Starts a worker for each that the scenario asks for, and has them prepare.
     pub(super) fn start(scenario: &'a Scenario) -> Result<Self, ShuffleError> {
         let (tell_us, heard) = channel();
-        let hub = Hub::of(scenario.transport);
+        let hub = Hub::of(scenario);
         let workers = (0..scenario.workers).map(|_| hub.start()).collect::<io::Result<Vec<_>>>();
         let workers = workers.map_err(ShuffleError::Launch)?;
         let count = workers.len();

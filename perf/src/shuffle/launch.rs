@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use sluice_plugin::InProcess;
 
 use super::worker;
-use crate::scenario::Transport;
+use crate::scenario::{Scenario, Transport};
 
 /// The subcommand that runs a worker process.
 pub(crate) const SUBCOMMAND: &str = "shuffle-worker";
@@ -31,14 +31,15 @@ enum Body {
 pub(super) enum Hub {
     /// Processes.
     Processes,
-    /// Threads that hand over through this.
+    /// Threads that send through this.
     Threads(InProcess),
 }
 
 impl Hub {
-    pub(super) fn of(transport: Transport) -> Self {
-        match transport {
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        match scenario.transport {
             Transport::Tcp => Self::Processes,
+            Transport::InProcess if scenario.partition.is_retained() => Self::Threads(InProcess::copying()),
             Transport::InProcess => Self::Threads(InProcess::new()),
         }
     }

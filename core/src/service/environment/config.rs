@@ -24,9 +24,9 @@ pub struct EnvironmentConfig {
     /// Shuffle memory, in bytes.
     pub memory_bytes: usize,
     /// Of that, what is for floors only, those that there are and those to come: never lent, so a writer or gate that is
-    /// created while others are at work finds its floor at once. [`ShuffleEnvironment::memory_need`] says how much that
-    /// is. With less, who comes late may wait for what was lent, for ever if its holder waits for it. `None`: 12 of
-    /// 100.
+    /// created while others are at work finds its floor at once. How much that is says
+    /// [`ShuffleEnvironment::memory_need`](super::ShuffleEnvironment::memory_need). With less, who comes late may wait
+    /// for what was lent, for ever if its holder waits for it. `None`: 12 of 100.
     pub floors_bytes: Option<usize>,
     /// Whether to ask for huge pages.
     pub huge_pages: HugePages,
@@ -97,7 +97,8 @@ impl Default for EnvironmentConfig {
 pub enum ReactorDrive {
     /// A thread of its own, which ends with the environment.
     OwnThread,
-    /// The caller: with [`Reactor::turn`] and [`Reactor::park`], on the thread that runs its tasks.
+    /// The caller, on the thread that runs its tasks: with [`Reactor::turn`](crate::Reactor::turn) and
+    /// [`Reactor::park`](crate::Reactor::park).
     Caller,
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use sluice_memory::{Arena, ArenaOptions, Memory, SizeClass};
-use sluice_plugin::{Address, DiskSetup, Setup};
+use sluice_plugin::{Address, DiskSetup, PayloadPlacement, Setup};
 use sluice_protocol::NodeId;
 
 use super::spilling::Spilling;
@@ -85,6 +85,9 @@ impl ShuffleEnvironment {
             let (manager, counters) = (Arc::clone(&manager), Arc::clone(&counters));
             move || -> Result<Reactor, StartError> {
                 let transport = transport.build(setup)?;
+                if disk.is_some() && transport.capabilities().placement == PayloadPlacement::HandOver {
+                    return Err(StartError::HandOverWithDisk);
+                }
                 let disk = match disk {
                     Some((factory, setup, settings)) => {
                         let disk = factory.build(setup)?;

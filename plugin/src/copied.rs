@@ -1,5 +1,4 @@
-//! The placement of a stream without a stream, for tests: of the rules of the suite that neither hand-over nor remote
-//! placement reaches, and of an engine whose payload arrives in pieces of posted memory.
+//! Payload that is copied within the process into memory that its receiver has posted, as if it had come by a stream.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,44 +6,15 @@ use sluice_memory::{Buffer, BufferMut};
 use sluice_protocol::ChannelId;
 use sluice_protocol::wire::{Frame, Head, Placement, Slot};
 
-use crate::hub::{Endpoint, Hub, Landing};
+use crate::hub::Landing;
 use crate::link::{CloseCause, LinkId};
-use crate::transport::{
-    BuildError, Capabilities, Landed, Payload, PayloadPlacement, Setup, Transport, TransportFactory,
-};
-
-/// Builds transports that copy payload into posted memory, at addresses of the form `stream-loopback:N`.
-#[derive(Clone, Debug)]
-pub struct StreamLoopback(Hub);
-
-impl StreamLoopback {
-    /// A place of its own: what it builds does not find what another has built.
-    pub fn new() -> Self {
-        Self(Hub::new("stream-loopback"))
-    }
-}
-
-impl Default for StreamLoopback {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl TransportFactory for StreamLoopback {
-    fn name(&self) -> &'static str {
-        self.0.transport()
-    }
-
-    fn build(&self, setup: Setup) -> Result<Box<dyn Transport>, BuildError> {
-        Ok(Box::new(Endpoint::new(self.0.clone(), setup, Ranges::default())))
-    }
-}
+use crate::transport::{Capabilities, Landed, Payload, PayloadPlacement};
 
 /// What is posted, by channel, in the order in which it fills.
 #[derive(Default)]
-struct Ranges(HashMap<(LinkId, ChannelId), VecDeque<BufferMut>>);
+pub(crate) struct Copied(HashMap<(LinkId, ChannelId), VecDeque<BufferMut>>);
 
-impl Ranges {
+impl Copied {
     fn landed(&mut self, link: LinkId, channel: ChannelId, mut bytes: &[u8]) -> Landed {
         let Some(posted) = self.0.get_mut(&(link, channel)) else { return Landed::Discarded };
         if posted.iter().map(|range| range.len()).sum::<usize>() < bytes.len() {
@@ -64,7 +34,7 @@ impl Ranges {
     }
 }
 
-impl Landing for Ranges {
+impl Landing for Copied {
     fn capabilities(&self) -> Capabilities {
         Capabilities { placement: PayloadPlacement::Stream, inline_bytes_max: 1024 }
     }
@@ -110,11 +80,4 @@ impl Landing for Ranges {
         });
         Ok(frames.collect())
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    crate::transport_conformance!(StreamLoopback::new());
 }
