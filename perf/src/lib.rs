@@ -14,6 +14,7 @@
 //! | [`inspect`] | the subcommand that looks into files of partitions |
 //! | [`report`] | the figures, as JSON and as text |
 //! | [`host`] | the machine and this process as the kernel sees them |
+//! | [`interrupt`] | the signals that ask this process to end |
 //! | [`causes`] | an error with what caused it, as text |
 //! | `progress` | the line that says how far a run is |
 //! | [`units`] | figures as people write and read them |
@@ -28,6 +29,7 @@ pub mod disk;
 pub mod host;
 pub mod input;
 pub mod inspect;
+pub mod interrupt;
 mod progress;
 pub mod report;
 pub mod scenario;

@@ -12,7 +12,9 @@ use sluice_perf::{
     causes::with_causes,
     ceiling,
     cli::{Cli, Command},
-    disk, inspect, shuffle, survey,
+    disk, inspect,
+    shuffle::{self, ShuffleError},
+    survey,
 };
 
 const FAILED: u8 = 1;
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     match Cli::parse().into_command() {
         Command::Shuffle(args) => {
             let scenario = args.scenario().unwrap_or_else(|error| refuse(&error));
-            exit_code(shuffle::run(&args, scenario))
+            exit_with(shuffle::run(&args, scenario), ShuffleError::status)
         }
         Command::Ceiling(args) => {
             let specs = args.specs().unwrap_or_else(|error| refuse(&error));
@@ -43,8 +45,12 @@ fn refuse(error: &dyn Error) -> ! {
 }
 
 fn exit_code(result: Result<(), impl Error>) -> ExitCode {
+    exit_with(result, |_| FAILED)
+}
+
+fn exit_with<E: Error>(result: Result<(), E>, status: impl FnOnce(&E) -> u8) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     // Nobody may be left to read it; the status says it as well.
     let _ = writeln!(io::stderr(), "sluice-perf: {}", with_causes(&error));
-    ExitCode::from(FAILED)
+    ExitCode::from(status(&error))
 }

@@ -6,7 +6,8 @@
 //! one thread (docs/decisions/0001).
 //!
 //! With pipelined partitions all tasks run at once. With blocking ones all producers of all workers run first, then all
-//! consumers; at the end the partitions are released, and the directories are looked at: nothing may be left.
+//! consumers; at the end the partitions are released, and the directories are looked at: nothing may be left. A run that
+//! fails or is interrupted ends its workers, and removes itself what they had written.
 
 mod ceilings;
 mod consume;

@@ -31,7 +31,7 @@ Examples:
   sluice-perf disk --dir /data
       what a disk does through the engine's plug-in, and without it
 
-Exit status: 0 verified; 1 a mismatch or a failed run; 2 wrong usage.";
+Exit status: 0 verified; 1 a mismatch or a failed run; 2 wrong usage; 130 interrupted (Ctrl-C).";
 
 /// Runs a real shuffle between processes, verifies every byte, and measures it against what the machine can do.
 #[derive(Debug, Parser)]

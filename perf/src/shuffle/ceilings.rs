@@ -7,6 +7,7 @@ use sluice_core::DirectIo;
 
 use super::run::ShuffleError;
 use crate::ceiling::{Bench, Checks, DiskMode, DiskWork, Limit, Rate, RawDisk, Records, WriteSize, room};
+use crate::interrupt::Interrupts;
 use crate::report::{Ceiling, DiskCeiling, Outcome, Pairs, Spread};
 use crate::scenario::{Scenario, Transport};
 
@@ -46,16 +47,21 @@ impl Ceilings {
         })
     }
 
-    pub(super) fn measure(&mut self) -> Result<(), ShuffleError> {
+    /// All of them once; between two of them it may be interrupted.
+    pub(super) fn measure(&mut self, interrupts: &Interrupts) -> Result<(), ShuffleError> {
         self.plain.push(self.bench.plain_stream()?);
         for (rates, write) in self.bare.iter_mut().zip([WriteSize::KiB32, WriteSize::KiB256]) {
+            interrupts.check()?;
             rates.push(self.bench.bare_pipeline_writing(&self.records, write)?);
         }
+        interrupts.check()?;
         if let Some(threads) = self.threads {
             self.memcpy.push(self.bench.memcpy(&self.records, threads)?);
+            interrupts.check()?;
         }
         if let Some(work) = &self.disk {
             self.raw_disk.push(self.bench.raw_disk(work)?);
+            interrupts.check()?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub(super) enum Order {
     /// Who it is, and what is going to happen. It prepares and answers `Ready`.
     Prepare {
         worker: u32,
+        /// Of this life of it.
+        incarnation: u64,
         scenario: Box<Scenario>,
         /// An earlier life of this worker was killed: it looks for what that one has left.
         again: bool,

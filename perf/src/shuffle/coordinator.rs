@@ -1,17 +1,20 @@
 //! Leads the workers through one shuffle and gathers what they say.
 
+use std::io::{self, Write};
+
 use super::control::{Held, Location, Order, Phase};
-use super::crew::{Crew, Finished, Ready, Said};
+use super::crew::{Crew, Finished, Ready, Said, nanoseconds_of_day};
 use super::judge::{Results, judge};
-use super::leftovers::look_for;
+use super::leftovers::Files;
 use super::places::Places;
 use super::run::ShuffleError;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::host::DiskInUse;
+use crate::interrupt::Interrupts;
 use crate::progress::Progress;
 use crate::report::Outcome;
 use crate::scenario::{Kill, Scenario};
-use std::time::SystemTime;
 
 /// A run that was verified.
 pub(super) struct Run {
@@ -22,23 +25,37 @@ pub(super) struct Run {
     pub(super) disk: Option<DiskInUse>,
 }
 
-/// Runs the scenario once.
-pub(super) fn shuffle(scenario: &Scenario) -> Result<Run, ShuffleError> {
+/// Runs the scenario once. Whether that works or not: when it returns there are no workers, and nothing that they have
+/// written.
+pub(super) fn shuffle(scenario: &Scenario, interrupts: &Interrupts) -> Result<Run, ShuffleError> {
     let scenario = &Scenario { job: nanoseconds_of_day(), ..scenario.clone() };
-    let mut crew = Crew::start(scenario)?;
-    let ready = all_ready(&mut crew, scenario.workers as usize)?;
-    let Ready { engine, disk, .. } = ready.last().map(Ready::in_use).expect("there is at least one worker");
-    let mut lead = Lead::new(scenario, crew, ready)?;
-    let results = if scenario.partition.is_retained() { lead.one_after_the_other()? } else { lead.at_once()? };
-    let Lead { crew, lives, .. } = lead;
-    crew.stop();
-    look_for(&scenario.directories, scenario.job, &lives)?;
-    Ok(Run { outcome: judge(scenario, results)?, engine, disk })
+    let mut crew = Crew::start(scenario, interrupts)?;
+    let led = lead(scenario, &mut crew);
+    match &led {
+        Ok(_) => crew.stop(),
+        Err(_) => crew.abandon(),
+    }
+    let files = Files { directories: &scenario.directories, job: scenario.job, lives: crew.incarnations() };
+    let run = led.and_then(|(ready, results)| {
+        files.look_for()?;
+        Ok(Run { outcome: judge(scenario, results)?, engine: ready.engine, disk: ready.disk })
+    });
+    if run.is_err()
+        && let Err(left) = files.remove()
+    {
+        // The run's own error is the one to end with.
+        let _ = writeln!(io::stderr(), "sluice-perf: {}", with_causes(&left));
+    }
+    run
 }
 
-/// No two shuffles of a machine begin in the same.
-fn nanoseconds_of_day() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+/// Has the workers do it all; what the last of them uses, and what they say.
+fn lead(scenario: &Scenario, crew: &mut Crew<'_>) -> Result<(Ready, Results), ShuffleError> {
+    let ready = all_ready(crew, scenario.workers as usize)?;
+    let in_use = ready.last().map(Ready::in_use).expect("there is at least one worker");
+    let mut lead = Lead::new(scenario, crew, ready)?;
+    let results = if scenario.partition.is_retained() { lead.one_after_the_other()? } else { lead.at_once()? };
+    Ok((in_use, results))
 }
 
 impl Ready {
@@ -63,22 +80,19 @@ fn all_ready(crew: &mut Crew<'_>, count: usize) -> Result<Vec<Ready>, ShuffleErr
 }
 
 /// A run whose workers are ready.
-struct Lead<'a> {
+struct Lead<'a, 'c> {
     scenario: &'a Scenario,
-    crew: Crew<'a>,
+    crew: &'a mut Crew<'c>,
     places: Places<'a>,
-    /// Of every life of every worker: its number and incarnation.
-    lives: Vec<(u64, u64)>,
     bytes: u64,
 }
 
-impl<'a> Lead<'a> {
-    fn new(scenario: &'a Scenario, crew: Crew<'a>, ready: Vec<Ready>) -> Result<Self, ShuffleError> {
+impl<'a, 'c> Lead<'a, 'c> {
+    fn new(scenario: &'a Scenario, crew: &'a mut Crew<'c>, ready: Vec<Ready>) -> Result<Self, ShuffleError> {
         let bytes = ready.iter().map(|ready| ready.bytes_estimate).max().unwrap_or(0);
         let workers: Vec<Location> = ready.into_iter().map(|ready| ready.location).collect();
-        let lives = workers.iter().enumerate().map(|(number, at)| (number as u64, at.incarnation)).collect();
         let places = Places::new(scenario, workers).map_err(ShuffleError::Master)?;
-        Ok(Self { scenario, crew, places, lives, bytes })
+        Ok(Self { scenario, crew, places, bytes })
     }
 
     /// Pipelined: consumers read while producers write.
@@ -183,7 +197,6 @@ impl<'a> Lead<'a> {
 
     fn came_back(&mut self, number: usize, mut ready: Ready) -> Result<(), ShuffleError> {
         self.crew.redirect(&mut ready.location)?;
-        self.lives.push((number as u64, ready.location.incarnation));
         self.places.came_back(number, ready.location, ready.held).map_err(ShuffleError::Master)
     }
 

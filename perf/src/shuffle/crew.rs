@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::control::{Answer, Done, Held, Location, Order, Totals, hear, hear_digests, tell};
 use super::launch::{Hub, Worker};
@@ -10,12 +10,17 @@ use super::relay::redirect;
 use super::run::ShuffleError;
 use crate::digest::Digest;
 use crate::host::DiskInUse;
+use crate::interrupt::{Interrupted, Interrupts};
 use crate::scenario::Scenario;
 
 /// How long after a complaint a worker that is gone is waited for: its pipe closes at once.
 const BLAME_WAIT: Duration = Duration::from_millis(200);
 /// A worker that shuffles says ten times a second how far it is: one that has not for so long stands still.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(1);
+
+/// How long workers that are threads may take to notice that nobody wants them any more, and how often it is looked.
+const END_WAIT: Duration = Duration::from_secs(10);
+const END_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a worker says, without what ends the run.
 pub(super) enum Said {
@@ -50,6 +55,8 @@ enum Heard {
     Failed(String),
     /// Its pipe is closed, or what came is no answer.
     Gone(Option<io::Error>),
+    /// Nobody of the crew: whoever has started it wants no more of it.
+    Interrupted(Interrupted),
 }
 
 /// Which worker, and which life of it, counted from 0.
@@ -60,6 +67,8 @@ pub(super) struct Crew<'a> {
     hub: Hub,
     workers: Vec<Worker>,
     lives: Vec<u32>,
+    /// Of every life of every worker, for whose files are looked: its number and incarnation.
+    incarnations: Vec<(u64, u64)>,
     tell_us: Sender<(Speaker, Heard)>,
     heard: Receiver<(Speaker, Heard)>,
     heard_at: Vec<Instant>,
@@ -67,14 +76,17 @@ pub(super) struct Crew<'a> {
 
 impl<'a> Crew<'a> {
     /// Starts a worker for each that the scenario asks for, and has them prepare.
-    pub(super) fn start(scenario: &'a Scenario) -> Result<Self, ShuffleError> {
+    pub(super) fn start(scenario: &'a Scenario, interrupts: &Interrupts) -> Result<Self, ShuffleError> {
         let (tell_us, heard) = channel();
+        let tell = tell_us.clone();
+        interrupts.tell(move |signal| drop(tell.send(((0, 0), Heard::Interrupted(signal)))));
         let hub = Hub::of(scenario);
         let workers = (0..scenario.workers).map(|_| hub.start()).collect::<io::Result<Vec<_>>>();
         let workers = workers.map_err(ShuffleError::Launch)?;
         let count = workers.len();
         let (lives, heard_at) = (vec![0; count], vec![Instant::now(); count]);
-        let mut crew = Self { scenario, hub, workers, lives, tell_us, heard, heard_at };
+        let incarnations = Vec::new();
+        let mut crew = Self { scenario, hub, workers, lives, incarnations, tell_us, heard, heard_at };
         (0..count).for_each(|number| crew.prepare(number));
         Ok(crew)
     }
@@ -95,7 +107,11 @@ impl<'a> Crew<'a> {
         let (speaker, tell_us) = ((number, self.lives[number]), self.tell_us.clone());
         std::thread::spawn(move || listen(speaker, answers, &tell_us));
         let scenario = Box::new(self.scenario.clone());
-        self.tell(number, &Order::Prepare { worker: number as u32, scenario, again: self.lives[number] > 0 });
+        // Another run on this machine is another, later incarnation.
+        let incarnation = nanoseconds_of_day();
+        self.incarnations.push((number as u64, incarnation));
+        let (worker, again) = (number as u32, self.lives[number] > 0);
+        self.tell(number, &Order::Prepare { worker, incarnation, scenario, again });
     }
 
     /// A worker that is gone already says why, or its end does.
@@ -117,6 +133,9 @@ impl<'a> Crew<'a> {
     pub(super) fn hear(&mut self, is_waited_for: impl Fn(usize) -> bool) -> Result<(usize, Said), ShuffleError> {
         loop {
             let ((number, life), heard) = self.heard.recv().expect("this crew has a sender itself");
+            if let Heard::Interrupted(signal) = heard {
+                return Err(signal.into());
+            }
             if life != self.lives[number] {
                 continue;
             }
@@ -130,16 +149,33 @@ impl<'a> Crew<'a> {
                     return Err(self.blame(number, error));
                 }
                 Heard::Gone(error) => return Err(self.gone(number, error)),
+                Heard::Interrupted(_) => unreachable!("looked at above"),
             }
         }
     }
 
-    /// All end; those that are processes are waited for.
-    pub(super) fn stop(mut self) {
+    /// All end, and are waited for.
+    pub(super) fn stop(&mut self) {
         self.tell_all(&Order::Stop);
         for worker in &mut self.workers {
             worker.epitaph();
         }
+    }
+
+    /// All end where they are, and leave what they have. Those that are threads are waited for, but not for ever: one of
+    /// them may be the reason.
+    pub(super) fn abandon(&mut self) {
+        self.workers.iter_mut().for_each(Worker::end_now);
+        let until = Instant::now() + END_WAIT;
+        while self.workers.iter().any(Worker::still_runs) && Instant::now() < until {
+            // What is said meanwhile is of no use to anybody, but some of it comes as somebody ends.
+            let _ = self.heard.recv_timeout(END_LOOK_EVERY);
+        }
+    }
+
+    /// Of every life that a worker has had so far: the worker's number, and its incarnation.
+    pub(super) fn incarnations(&self) -> &[(u64, u64)] {
+        &self.incarnations
     }
 
     fn gone(&mut self, number: usize, error: Option<io::Error>) -> ShuffleError {
@@ -180,6 +216,11 @@ impl<'a> Crew<'a> {
         let process = self.workers[number].process_id().map_or_else(String::new, |id| format!(" (process {id})"));
         format!("; worker {number}{process} has not been heard for {:.1} s", silence.as_secs_f64())
     }
+}
+
+/// No two shuffles of a machine begin in the same, nor two lives of a worker.
+pub(super) fn nanoseconds_of_day() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 fn listen(speaker: Speaker, mut answers: impl io::BufRead, tell_us: &Sender<(Speaker, Heard)>) {

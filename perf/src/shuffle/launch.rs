@@ -2,7 +2,9 @@
 
 use std::env;
 use std::io::{self, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -24,7 +26,11 @@ pub(super) struct Worker {
 
 enum Body {
     Process(Child),
-    Thread(Option<JoinHandle<io::Result<()>>>),
+    Thread {
+        handle: Option<JoinHandle<io::Result<()>>>,
+        /// Both directions; who listens has another handle to it.
+        pipe: UnixStream,
+    },
 }
 
 /// Where workers of a run come from.
@@ -54,7 +60,9 @@ impl Hub {
 
 fn process() -> io::Result<Worker> {
     let mut command = Command::new(env::current_exe()?);
-    let mut child = command.arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // In a process group of its own: Ctrl-C is for the coordinator, who ends the workers and clears up after them.
+    command.arg(SUBCOMMAND).process_group(0);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let orders = Box::new(child.stdin.take().expect("standard input was asked to be a pipe"));
     let answers: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("standard output was asked to be a pipe"));
     Ok(Worker { orders, answers: Some(BufReader::new(answers)), body: Body::Process(child) })
@@ -68,7 +76,8 @@ fn thread(hub: &InProcess) -> io::Result<Worker> {
         worker::serve(orders, theirs, Some(&hub))
     })?;
     let answers: Box<dyn Read + Send> = Box::new(ours.try_clone()?);
-    Ok(Worker { orders: Box::new(ours), answers: Some(BufReader::new(answers)), body: Body::Thread(Some(handle)) })
+    let body = Body::Thread { handle: Some(handle), pipe: ours.try_clone()? };
+    Ok(Worker { orders: Box::new(ours), answers: Some(BufReader::new(answers)), body })
 }
 
 impl Worker {
@@ -79,7 +88,7 @@ impl Worker {
                 Ok(status) => format!("its process ended: {status}"),
                 Err(error) => format!("its process is gone: {error}"),
             },
-            Body::Thread(handle) => match handle.take().map(JoinHandle::join) {
+            Body::Thread { handle, .. } => match handle.take().map(JoinHandle::join) {
                 Some(Ok(Err(error))) => format!("its thread ended: {error}"),
                 Some(Err(_)) => "its thread panicked".into(),
                 Some(Ok(Ok(()))) | None => "its thread ended".into(),
@@ -87,21 +96,30 @@ impl Worker {
         }
     }
 
-    /// Kills its process, with no chance to clear up. A thread only loses its coordinator.
+    /// Kills its process, with no chance to clear up. A thread only loses its coordinator, and ends by itself, soon.
     pub(super) fn end_now(&mut self) {
         self.orders = Box::new(io::sink());
-        if let Body::Process(child) = &mut self.body {
-            // One that has ended already cannot be killed, and that is as good.
-            let _: io::Result<()> = child.kill();
-            let _ = child.wait();
+        match &mut self.body {
+            Body::Process(child) => {
+                // One that has ended already cannot be killed, and that is as good.
+                let _: io::Result<()> = child.kill();
+                let _ = child.wait();
+            }
+            // One that has ended has closed it.
+            Body::Thread { pipe, .. } => drop(pipe.shutdown(Shutdown::Write)),
         }
+    }
+
+    /// Whether it is a thread that still runs. A process was waited for when it was ended.
+    pub(super) fn still_runs(&self) -> bool {
+        matches!(&self.body, Body::Thread { handle: Some(handle), .. } if !handle.is_finished())
     }
 
     /// The id of its process, if it is one.
     pub(super) fn process_id(&self) -> Option<u32> {
         match &self.body {
             Body::Process(child) => Some(child.id()),
-            Body::Thread(_) => None,
+            Body::Thread { .. } => None,
         }
     }
 }

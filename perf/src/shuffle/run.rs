@@ -15,9 +15,13 @@ use crate::causes::with_causes;
 use crate::ceiling::CeilingError;
 use crate::cli::{ShuffleArgs, in_one};
 use crate::host::Host;
+use crate::interrupt::{Interrupted, Interrupts};
 use crate::report::{Report, ReportFile, ReportFileError};
 use crate::scenario::Scenario;
 use crate::units::mebibytes;
+
+/// What the process exits with if nothing else says what.
+const FAILED: u8 = 1;
 
 /// Why there is no verified result.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,12 @@ pub enum ShuffleError {
     /// No directory can be made for blocking partitions.
     #[error("cannot make a directory for the partitions; name one with --disk")]
     Temporary(#[source] io::Error),
+    /// It was asked to end.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// It could not be asked to end.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
     /// Something is still there.
     #[error(transparent)]
     Leftovers(#[from] Leftovers),
@@ -95,8 +105,19 @@ pub enum ShuffleError {
     Print(#[source] io::Error),
 }
 
-/// Shuffles, compares, prints the report.
+impl ShuffleError {
+    /// What the process exits with.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Interrupted(signal) => signal.status(),
+            _ => FAILED,
+        }
+    }
+}
+
+/// Shuffles, compares, prints the report. Signals that ask the process to end make it fail, and it clears up first.
 pub fn run(args: &ShuffleArgs, mut scenario: Scenario) -> Result<(), ShuffleError> {
+    let interrupts = Interrupts::listen().map_err(ShuffleError::Signals)?;
     // It goes with this run.
     let _temporary = temporary_directory(&mut scenario)?;
     // First, because the report may go there.
@@ -105,7 +126,9 @@ pub fn run(args: &ShuffleArgs, mut scenario: Scenario) -> Result<(), ShuffleErro
         Ok(file) => file,
         Err(error) => return Err(folder.map_or_else(Into::into, |()| error.into())),
     };
-    let result = folder.map_err(Into::into).and_then(|()| shuffle(args, &scenario));
+    let result = folder.map_err(Into::into).and_then(|()| shuffle(args, &scenario, &interrupts));
+    // Ctrl-C goes to the processes that measure ceilings as well, and their end is not the reason.
+    let result = interrupts.check().map_err(ShuffleError::from).and(result);
     match (&result, &mut file) {
         (Ok(report), Some(file)) => file.write(report)?,
         // The run's own error is the one to end with.
@@ -130,16 +153,17 @@ fn temporary_directory(scenario: &mut Scenario) -> Result<Option<TempDir>, Shuff
     Ok(Some(directory))
 }
 
-fn shuffle(args: &ShuffleArgs, scenario: &Scenario) -> Result<Report, ShuffleError> {
+fn shuffle(args: &ShuffleArgs, scenario: &Scenario, interrupts: &Interrupts) -> Result<Report, ShuffleError> {
     check_memory(scenario)?;
     let mut ceilings = (!args.no_ceiling).then(|| Ceilings::new(scenario)).transpose()?;
-    measure(&mut ceilings)?;
-    let mut last = coordinator::shuffle(scenario)?;
-    measure(&mut ceilings)?;
+    let mut measure = || ceilings.as_mut().map_or(Ok(()), |ceilings| ceilings.measure(interrupts));
+    measure()?;
+    let mut last = coordinator::shuffle(scenario, interrupts)?;
+    measure()?;
     let mut outcomes = vec![last.outcome.clone()];
     for _ in 1..args.pairs {
-        last = coordinator::shuffle(scenario)?;
-        measure(&mut ceilings)?;
+        last = coordinator::shuffle(scenario, interrupts)?;
+        measure()?;
         outcomes.push(last.outcome.clone());
     }
     let ceiling = ceilings.as_ref().and_then(Ceilings::result);
@@ -149,10 +173,6 @@ fn shuffle(args: &ShuffleArgs, scenario: &Scenario) -> Result<Report, ShuffleErr
         report.pairs = ceilings.as_ref().and_then(|ceilings| ceilings.pairs(&outcomes));
     }
     Ok(report)
-}
-
-fn measure(ceilings: &mut Option<Ceilings>) -> Result<(), ShuffleError> {
-    ceilings.as_mut().map_or(Ok(()), Ceilings::measure)
 }
 
 /// Admission is arithmetic, so it is done before anything starts.

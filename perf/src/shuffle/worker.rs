@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use sluice_core::{Incarnation, NodeId};
 use sluice_plugin::InProcess;
 
 use self::prepared::Prepared;
@@ -66,8 +67,9 @@ where
     R: BufRead + Send + 'static,
     W: Write + Send,
 {
-    let Some(Order::Prepare { worker, scenario, again }) = hear(&mut orders)? else { return Ok(()) };
-    match Prepared::new(worker, &scenario, again, hub) {
+    let Some(Order::Prepare { worker, incarnation, scenario, again }) = hear(&mut orders)? else { return Ok(()) };
+    let life = (NodeId(worker.into()), Incarnation(incarnation));
+    match Prepared::new(life, &scenario, again, hub) {
         Err(error) => answers.say(&Answer::Failed { error }),
         Ok((mut prepared, held)) => {
             answers.say(&prepared.ready(held))?;

@@ -1,6 +1,7 @@
 //! The program itself: what it verifies, what it refuses, and what is left when a process is killed.
 
 mod blocking;
+mod interrupted;
 mod killed;
 #[path = "../common/processes.rs"]
 mod processes;

@@ -2,11 +2,10 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use sluice_core::{
-    Config, CreateError, Devices, EnvironmentConfig, HeldPartition, Incarnation, NodeId, ProducerLocation, Reactor,
-    ReactorDrive, ShuffleEnvironment, Worker,
+    CreateError, Devices, HeldPartition, Incarnation, NodeId, ProducerLocation, Reactor, ReactorDrive,
+    ShuffleEnvironment, Worker,
 };
 use sluice_plugin::{DiskFactory, InProcess};
 
@@ -30,7 +29,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Starts the environment; what an earlier life has left, if there was one.
     pub(super) fn new(
-        worker: u32,
+        life: (NodeId, Incarnation),
         scenario: &Scenario,
         again: bool,
         hub: Option<&InProcess>,
@@ -38,7 +37,7 @@ impl Prepared {
         let config = scenario.settings.load().map_err(|error| with_causes(&error))?;
         let transport = Chosen::of(scenario.transport, &config, hub).map_err(|error| with_causes(&error))?;
         // The text that TPC-H comments are cut from takes 300 MiB: only where there are producers.
-        let input = match scenario.producers_of(worker).is_empty() {
+        let input = match scenario.producers_of(life.0.0 as u32).is_empty() {
             true => None,
             false => Some(
                 Input::prepare(&scenario.input, scenario.producers(), scenario.consumers())
@@ -47,7 +46,7 @@ impl Prepared {
         };
         let disk =
             scenario.partition.is_retained().then(|| Arc::new(local_disks(&config.disk)) as Arc<dyn DiskFactory>);
-        let config = environment_config(worker, &config);
+        let config = config.environment(life.0, life.1);
         let record_bytes_max = config.record_bytes_max;
         let devices = Devices { transport: Arc::clone(&transport.factory), disk };
         let started = ShuffleEnvironment::start(config, devices, ReactorDrive::Caller);
@@ -92,10 +91,4 @@ fn recover(environment: &ShuffleEnvironment, reactor: &mut Reactor, scenario: &S
     let held = held.into_iter();
     // The coordinator compares: this run needs all of them.
     Ok(held.inspect(|held| environment.claim(held.partition)).map(Held::from).collect())
-}
-
-fn environment_config(worker: u32, config: &Config) -> EnvironmentConfig {
-    // Another run on this machine is another, later incarnation.
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    config.environment(NodeId(worker.into()), Incarnation(since.as_nanos() as u64))
 }

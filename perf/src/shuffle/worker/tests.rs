@@ -28,7 +28,7 @@ fn a_worker_that_panics_says_so_and_ends_while_its_orders_stay_open() {
         serve(orders, PanicsWhenDone(theirs), Some(&InProcess::new()))
     });
     let mut answers = io::BufReader::new(ours.try_clone().unwrap());
-    tell(&mut ours, &Order::Prepare { worker: 0, scenario: Box::new(scenario), again: false }).unwrap();
+    tell(&mut ours, &Order::Prepare { worker: 0, incarnation: 1, scenario: Box::new(scenario), again: false }).unwrap();
     let Some(Answer::Ready { location, .. }) = hear(&mut answers).unwrap() else { panic!("it has nothing to refuse") };
     let go = Order::Run { phase: Phase::Both, workers: vec![location], halt_at: None };
     tell(&mut ours, &go).unwrap();
