@@ -1,5 +1,7 @@
 //! The subcommand `inspect`: goes through files of partitions, checks every checksum, and says what is in them.
 
+mod names;
+mod regular;
 mod report;
 mod sets;
 
@@ -24,6 +26,14 @@ pub enum InspectError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is not a file that has a beginning and an end.
+    #[error("{} is {what}: name files of partitions", path.display())]
+    NoFile {
+        /// What was named.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// Files are not what the format says; what, has been printed.
     #[error("{wrong} of {all} file sets are wrong")]
@@ -77,10 +87,11 @@ impl ReadAt for Part {
 
 fn inspect(paths: Vec<PathBuf>) -> Result<SetReport, InspectError> {
     let open = |path: &PathBuf| {
-        let opened = File::open(path).and_then(|file| Ok(Part { bytes: file.metadata()?.len(), file }));
-        opened.map_err(|source| InspectError::Unreadable { path: path.clone(), source })
+        let file = regular::open(path)?;
+        let bytes = file.metadata().map_err(|source| InspectError::Unreadable { path: path.clone(), source })?.len();
+        Ok(Part { file, bytes })
     };
-    let mut parts = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut parts = paths.iter().map(open).collect::<Result<Vec<_>, InspectError>>()?;
     let mut read: Vec<&mut dyn ReadAt> = parts.iter_mut().map(|part| part as &mut dyn ReadAt).collect();
     // Which of the parts could not be read the system does not say here.
     let checked = check_parts(&mut read);

@@ -1,6 +1,7 @@
-//! Goes through all of a file set and checks every checksum: for `inspect`, and after a crash. The memory that it takes
-//! is that of the footer, of one section, and of one block.
+//! Goes through all of a file set and checks every checksum, and the padding: for `inspect`. The memory that it takes is
+//! that of the footer, of one directory's sections, and of one block.
 
+mod padding;
 mod report;
 
 use std::io;
@@ -14,6 +15,7 @@ use super::{
     Trailer,
 };
 
+use padding::Slices;
 use report::Sizes;
 pub use report::{CodecBytes, Report, SliceSizes};
 
@@ -35,6 +37,7 @@ pub fn check_parts(parts: &mut [&mut dyn ReadAt]) -> io::Result<Report> {
         check.headers_fit(&trailer);
         if let Some(footer) = check.footer(&trailer)? {
             check.data(&trailer, &footer)?;
+            check.padding_of_footer(&trailer)?;
             check.report.footer = Some(footer);
         }
     }
@@ -125,11 +128,13 @@ impl Check<'_, '_> {
         let mut common = Seen::default();
         for directory in &footer.directories {
             self.directory(footer, directory)?;
+            let mut slices = Slices::default();
             for section in directory.all_sections() {
-                let seen = self.section(footer, &section)?;
+                let seen = self.section(footer, &section, &mut slices)?;
                 let whose = section.subpartition.map(|index| (index.0 - footer.set.first.0) as usize);
                 whose.map_or(&mut common, |index| &mut own[index]).add(&seen);
             }
+            self.padding_of_data(footer, slices, directory.offset() + u64::from(directory.bytes()))?;
         }
         // Where something cannot be read, other totals are no news.
         if self.report.problems_all == problems {
@@ -146,12 +151,17 @@ impl Check<'_, '_> {
     }
 
     /// What the section holds, if it can be read; of that only what is right has been counted in the report.
-    fn section(&mut self, footer: &Footer, place: &SectionPlace) -> io::Result<Seen> {
+    fn section(&mut self, footer: &Footer, place: &SectionPlace, slices: &mut Slices) -> io::Result<Seen> {
         let mut bytes = vec![0; place.bytes as usize];
         let at = self.read(footer, place.offset, &mut bytes)?;
         let mut seen = Seen::default();
-        for slice in self.keep(at.part, at.offset, place.decode(&bytes)).unwrap_or_default() {
+        let Some(decoded) = self.keep(at.part, at.offset, place.decode(&bytes)) else {
+            slices.lose_some();
+            return Ok(seen);
+        };
+        for slice in decoded {
             self.sizes.add(slice.stored_bytes());
+            slices.add(slice.offset, slice.stored_bytes());
             let mut offset = slice.offset;
             for block in &slice.blocks {
                 seen.blocks += 1;

@@ -43,6 +43,8 @@ pub enum Piece {
     Footer,
     /// The last page.
     Trailer,
+    /// The zeros between the end of one of these and the end of its page.
+    Padding,
 }
 
 /// What is wrong.
@@ -111,6 +113,7 @@ impl fmt::Display for Piece {
             Self::Header => return f.write_str("header"),
             Self::Footer => return f.write_str("footer"),
             Self::Trailer => return f.write_str("trailer"),
+            Self::Padding => return f.write_str("padding"),
             Self::Directory(number) => return write!(f, "directory {number}"),
             Self::Section { directory, subpartition } => ("section", directory, subpartition),
             Self::Block { directory, subpartition } => ("block", directory, subpartition),

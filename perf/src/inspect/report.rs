@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use sluice_core::spill::{CodecBytes, FileSet, Layout, Report, SliceSizes, VERSION};
 
+use super::names::misnamed;
 use crate::units::{grouped, mebibytes};
 
 /// A file set that was checked.
@@ -30,6 +31,8 @@ pub(super) struct SetReport {
     /// The first hundred.
     problems: Vec<ProblemFigures>,
     problems_all: u64,
+    /// What is odd, and nothing is wrong with the data.
+    warnings: Vec<WarningFigures>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -108,6 +111,12 @@ struct ProblemFigures {
     error: String,
 }
 
+#[derive(Clone, Debug, Serialize)]
+struct WarningFigures {
+    path: PathBuf,
+    warning: String,
+}
+
 impl SetReport {
     pub(super) fn new(parts: Vec<PathBuf>, report: Report) -> Self {
         let set = report.trailer.map(|trailer| trailer.set);
@@ -120,6 +129,10 @@ impl SetReport {
         });
         let codecs = report.by_codec.iter().filter(|codec| codec.blocks > 0).map(CodecFigures::of);
         let SliceSizes { count, min, median, max } = report.slices;
+        let warnings = parts.iter().zip(&report.headers).filter_map(|(path, header)| {
+            let warning = misnamed(path, header.as_ref()?)?;
+            Some(WarningFigures { path: path.clone(), warning })
+        });
         Self {
             is_clean: report.is_clean(),
             header: set.map(HeaderFigures::of),
@@ -132,6 +145,7 @@ impl SetReport {
             codecs: codecs.collect(),
             problems: problems.collect(),
             problems_all: report.problems_all,
+            warnings: warnings.collect(),
             parts,
         }
     }
@@ -217,8 +231,11 @@ impl fmt::Display for SetReport {
         if more > 0 {
             line(out, "", format!("and {more} more"))?;
         }
+        for WarningFigures { path, warning } in &self.warnings {
+            line(out, "warning", format!("{} {warning}", path.display()))?;
+        }
         let verdict = match self.is_clean {
-            true => "every checksum, and all are right".to_string(),
+            true => "every checksum and the padding, and all are right".to_string(),
             false => format!("{} problems", grouped(self.problems_all)),
         };
         line(out, "checked", verdict)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sluice_core::PartitionId;
 use sluice_core::spill::{Header, PAGE_BYTES, PartName};
 
-use super::InspectError;
+use super::{InspectError, regular};
 
 /// What all parts of a set have in common: who owns them, the partition, the first subpartition.
 type SetName = (String, PartitionId, u32);
@@ -21,10 +21,8 @@ pub(super) fn file_sets(files: &[PathBuf]) -> Result<Vec<Vec<PathBuf>>, InspectE
     let mut others = Vec::new();
     for path in files {
         let unreadable = |source| InspectError::Unreadable { path: path.clone(), source };
-        if path.is_dir() {
-            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-        }
-        match name_of(path).or(name_within(path).map_err(unreadable)?) {
+        let file = regular::open(path)?;
+        match name_of(path).or(name_within(&file).map_err(unreadable)?) {
             None => others.push(vec![path.clone()]),
             Some((set, part)) => {
                 let parts = sets.entry(set.clone()).or_default();
@@ -49,8 +47,7 @@ fn name_of(path: &Path) -> Option<(SetName, u16)> {
 }
 
 /// Of one that was renamed: what its first page says.
-fn name_within(path: &Path) -> io::Result<Option<(SetName, u16)>> {
-    let file = File::open(path)?;
+fn name_within(file: &File) -> io::Result<Option<(SetName, u16)>> {
     let mut page = vec![0; PAGE_BYTES];
     if file.metadata()?.len() < PAGE_BYTES as u64 {
         return Ok(None);
