@@ -1,27 +1,52 @@
 //! The subcommand `ceiling`: measures every ceiling in turn, round after round, and prints the medians.
 use std::{
-    env, fs,
+    env,
     io::{self, Write},
+    path::PathBuf,
     thread,
     time::Duration,
 };
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
-    ceiling::{Bench, CeilingError, Limit, Rate, Records, WriteSize},
+    causes::with_causes,
+    ceiling::{Bench, CeilingError, DiskMode, DiskWork, Limit, Rate, RawDisk, Records, WriteSize},
     cli::CeilingArgs,
     host::Host,
     input::InputSpec,
     progress::Progress,
+    report::{ReportFile, ReportFileError},
     units::gigabytes_per_second,
 };
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// Nothing to measure a disk by.
+    #[error("--disk {}: is no directory; make it, or name another one", .0.display())]
+    NoDirectory(PathBuf),
+    /// This program cannot be started again.
+    #[error("cannot find this program to start it for the ceilings")]
+    Program(#[source] io::Error),
+    /// A ceiling could not be measured.
+    #[error(transparent)]
+    Ceiling(#[from] CeilingError),
+    /// The report could not be written.
+    #[error(transparent)]
+    Json(#[from] ReportFileError),
+    /// The figures could not be printed.
+    #[error("standard output: cannot be written")]
+    Print(#[source] io::Error),
+}
 
 /// All figures of one call.
 #[derive(Debug, Serialize)]
 struct Survey {
     host: Host,
     measurements: Vec<Measurement>,
+    disk: Option<DiskFacts>,
 }
 
 /// One ceiling for one input.
@@ -31,8 +56,21 @@ struct Measurement {
     input: Option<InputSpec>,
     median: Option<Rate>,
     rounds: Vec<Rate>,
-    #[serde(skip)]
+}
+
+/// What the disk's figures are of.
+#[derive(Clone, Debug, Serialize)]
+struct DiskFacts {
+    work: DiskWork,
+    engine: String,
+    /// Whether all rounds went past the page cache. If not, the figures are the cache's.
+    is_direct: bool,
+}
+
+/// What is measured at once, and where the figures go.
+struct Probe {
     kind: Kind,
+    measurements: Vec<Measurement>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,51 +78,72 @@ enum Kind {
     PlainStream,
     BarePipeline(Records, WriteSize),
     Memcpy(Records, u32),
+    /// Two figures: writing, reading.
+    RawDisk(DiskWork),
 }
 
 /// Measures as asked, with a progress line on standard error and the figures on standard output.
-pub fn run(args: &CeilingArgs, specs: Vec<InputSpec>) -> Result<(), CeilingError> {
-    let bench = Bench::new(env::current_exe()?, Limit::Time(Duration::from(args.duration)));
-    let mut survey = Survey { host: Host::here(None), measurements: measurements(args, specs) };
-    let progress = Progress::of_steps(u64::from(args.rounds) * survey.measurements.len() as u64);
+pub fn run(args: &CeilingArgs, specs: Vec<InputSpec>) -> Result<(), SurveyError> {
+    if let Some(missing) = args.disk.iter().find(|directory| !directory.is_dir()) {
+        return Err(SurveyError::NoDirectory(missing.clone()));
+    }
+    let mut file = args.json.as_deref().map(ReportFile::claim).transpose()?;
+    let survey = measure(args, probes(args, specs));
+    match (&survey, &mut file) {
+        (Ok(survey), Some(file)) => file.write(survey)?,
+        // The error of the measurement is the one to end with.
+        (Err(error), Some(file)) => drop(file.write_failure(&Value::Null, &with_causes(error))),
+        (_, None) => {}
+    }
+    let survey = survey?;
+    let mut out = io::stdout().lock();
+    survey.print(args.rounds, &mut out).and_then(|()| out.flush()).map_err(SurveyError::Print)
+}
+
+fn measure(args: &CeilingArgs, mut probes: Vec<Probe>) -> Result<Survey, SurveyError> {
+    let program = env::current_exe().map_err(SurveyError::Program)?;
+    let bench = Bench::new(program, Limit::Time(Duration::from(args.duration)));
+    let progress = Progress::of_steps(u64::from(args.rounds) * probes.len() as u64);
+    let mut disk = None;
     // Round by round rather than one ceiling after the other: a slow minute then slows all of them.
     for _ in 0..args.rounds {
-        for measurement in &mut survey.measurements {
-            progress.set_message(measurement.name.clone());
-            measurement.rounds.push(measurement.kind.measure(&bench)?);
+        for Probe { kind, measurements } in &mut probes {
+            progress.set_message(measurements[0].name.clone());
+            for (measurement, rate) in measurements.iter_mut().zip(kind.measure(&bench, &mut disk)?) {
+                measurement.rounds.push(rate);
+            }
             progress.inc(1);
         }
     }
-    drop(progress);
-    let mut out = io::stdout().lock();
-    for measurement in &mut survey.measurements {
+    let mut measurements: Vec<_> = probes.into_iter().flat_map(|probe| probe.measurements).collect();
+    for measurement in &mut measurements {
         measurement.median = Rate::median(&measurement.rounds);
-        writeln!(out, "{}", measurement.line())?;
     }
-    let Host { kernel, cores, .. } = &survey.host;
-    writeln!(out, "Linux {kernel}, {cores} cores; medians of {} rounds", args.rounds)?;
-    if let Some(path) = &args.json {
-        fs::write(path, serde_json::to_string_pretty(&survey).map_err(io::Error::from)?)?;
-    }
-    Ok(())
+    Ok(Survey { host: Host::here(None), measurements, disk })
 }
 
-fn measurements(args: &CeilingArgs, specs: Vec<InputSpec>) -> Vec<Measurement> {
+fn probes(args: &CeilingArgs, specs: Vec<InputSpec>) -> Vec<Probe> {
     let cores = thread::available_parallelism().map_or(1, usize::from) as u32;
     let threads = args.threads.unwrap_or(cores);
-    let mut measurements = vec![Measurement::new("plain stream".into(), Kind::PlainStream)];
+    let mut probes = vec![Probe::new(&["plain stream".into()], Kind::PlainStream)];
     for input in specs {
         let of = described(&input);
         let records = Records { input, targets: args.targets };
         // Each size by itself: taking the better one round by round would favour noise.
         for (write, size) in [(WriteSize::KiB32, "32 KiB"), (WriteSize::KiB256, "256 KiB")] {
             let name = format!("bare pipeline, {of}, {size} writes");
-            measurements.push(Measurement::new(name, Kind::BarePipeline(records.clone(), write)));
+            probes.push(Probe::new(&[name], Kind::BarePipeline(records.clone(), write)));
         }
         let memcpy = format!("memcpy and checks, {of}, {threads} threads");
-        measurements.push(Measurement::new(memcpy, Kind::Memcpy(records, threads)));
+        probes.push(Probe::new(&[memcpy], Kind::Memcpy(records, threads)));
     }
-    measurements
+    if !args.disk.is_empty() {
+        let work = DiskWork::ceiling(&args.disk, true, Duration::from(args.duration));
+        let (kib, depth) = (work.request_bytes >> 10, work.depth);
+        let names = ["write", "read"].map(|mode| format!("raw disk, {mode}, {kib} KiB, {depth} at a time"));
+        probes.push(Probe::new(&names, Kind::RawDisk(work)));
+    }
+    probes
 }
 
 fn described(input: &InputSpec) -> String {
@@ -95,28 +154,60 @@ fn described(input: &InputSpec) -> String {
     }
 }
 
+impl Probe {
+    fn new(names: &[String], kind: Kind) -> Probe {
+        let of =
+            |name: &String| Measurement { name: name.clone(), input: kind.input(), median: None, rounds: Vec::new() };
+        Probe { measurements: names.iter().map(of).collect(), kind }
+    }
+}
+
 impl Kind {
-    fn measure(&self, bench: &Bench) -> Result<Rate, CeilingError> {
-        match self {
-            Kind::PlainStream => bench.plain_stream(),
-            Kind::BarePipeline(records, write) => bench.bare_pipeline_writing(records, *write),
-            Kind::Memcpy(records, threads) => bench.memcpy(records, *threads),
-        }
+    /// A rate for each figure; notes what is to be known of the disk.
+    fn measure(&self, bench: &Bench, disk: &mut Option<DiskFacts>) -> Result<Vec<Rate>, CeilingError> {
+        Ok(match self {
+            Kind::PlainStream => vec![bench.plain_stream()?],
+            Kind::BarePipeline(records, write) => vec![bench.bare_pipeline_writing(records, *write)?],
+            Kind::Memcpy(records, threads) => vec![bench.memcpy(records, *threads)?],
+            Kind::RawDisk(work) => {
+                let raw = bench.raw_disk(work)?;
+                let rates = [DiskMode::Write, DiskMode::Read].map(|mode| raw.phase(mode).rate());
+                let RawDisk { engine, is_direct, .. } = raw;
+                let is_direct = is_direct && disk.as_ref().is_none_or(|before| before.is_direct);
+                *disk = Some(DiskFacts { work: work.clone(), engine, is_direct });
+                rates.to_vec()
+            }
+        })
     }
 
     fn input(&self) -> Option<InputSpec> {
         match self {
-            Kind::PlainStream => None,
+            Kind::PlainStream | Kind::RawDisk(_) => None,
             Kind::BarePipeline(records, _) | Kind::Memcpy(records, _) => Some(records.input.clone()),
         }
     }
 }
 
-impl Measurement {
-    fn new(name: String, kind: Kind) -> Measurement {
-        Measurement { name, input: kind.input(), median: None, rounds: Vec::new(), kind }
+impl Survey {
+    fn print(&self, rounds: u32, out: &mut impl Write) -> io::Result<()> {
+        for measurement in &self.measurements {
+            writeln!(out, "{}", measurement.line())?;
+        }
+        if let Some(DiskFacts { work, engine, is_direct }) = &self.disk {
+            let cache = match is_direct {
+                true => "past the page cache",
+                false => "through the page cache, whose figures these are: the file system has no direct IO",
+            };
+            let directories: Vec<_> = work.directories.iter().map(|path| path.display().to_string()).collect();
+            let files = format!("a file of at most {} MiB in {}", work.file_bytes >> 20, directories.join(", "));
+            writeln!(out, "raw disk: {engine}, {cache}; {files}")?;
+        }
+        let Host { kernel, cores, .. } = &self.host;
+        writeln!(out, "Linux {kernel}, {cores} cores; medians of {rounds} rounds")
     }
+}
 
+impl Measurement {
     /// The median, with the slowest and the fastest round beside it.
     fn line(&self) -> String {
         let Some(median) = self.median else { return format!("{:<48}not measured", self.name) };

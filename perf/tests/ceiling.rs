@@ -1,5 +1,6 @@
 //! The ceilings with their real processes. Limits are bytes, so that no result depends on a clock.
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use sluice_perf::{
@@ -33,6 +34,38 @@ fn a_worker_that_fails_is_an_error_and_leaves_none_waiting() {
     assert!(matches!(nothing_to_send, Err(CeilingError::Failed { role: "sending", .. })), "{nothing_to_send:?}");
     let another_program = Bench::new("/bin/true".into(), Limit::Bytes(1)).plain_stream();
     assert!(another_program.is_err());
+}
+
+/// The subcommand, with as little of all else as it measures.
+fn survey(words: &str) -> Output {
+    let words = format!("ceiling --rounds 1 --duration 20ms --generate random --record-bytes 1000 {words}");
+    Command::new(env!("CARGO_BIN_EXE_sluice-perf")).args(words.split_whitespace()).output().expect("the program starts")
+}
+
+#[test]
+fn the_raw_disk_of_named_directories_is_shown_and_nothing_is_left_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, json) = (folder.path().join("disk"), folder.path().join("report.json"));
+    std::fs::create_dir(&disk).unwrap();
+    let run = survey(&format!("--disk {} --json {}", disk.display(), json.display()));
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+    for row in ["raw disk, write, 512 KiB", "raw disk, read, 512 KiB", "page cache"] {
+        assert!(said.contains(row), "{row}: {said}");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rates = report["measurements"].as_array().unwrap().iter().map(|row| row["median"]["bytes_per_second"].as_f64());
+    assert!(rates.clone().count() > 2 && rates.clone().all(|rate| rate > Some(0.0)), "{report:#}");
+    assert!(report["disk"]["is_direct"].is_boolean() && report["disk"]["engine"].is_string(), "{report:#}");
+    assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_refused_before_anything_is_measured() {
+    let run = survey("--disk /nowhere/at/all");
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("--disk /nowhere/at/all: is no directory"), "{said}");
 }
 
 fn disk_work(directory: &Path) -> DiskWork {

@@ -13,6 +13,8 @@ Examples:
       the records of the published aims: random, of 16 KiB and of 100 bytes
   sluice-perf ceiling --generate lineitem --targets 64
       the default input of `shuffle`, to 64 consumers
+  sluice-perf ceiling --disk /data
+      what the disk of a directory can do, too: the ceiling of shuffles through files
   sluice-perf ceiling --rounds 15 --json ceiling.json
       enough rounds to trust on a shared machine";
 
@@ -35,6 +37,11 @@ pub struct CeilingArgs {
     /// How long each measurement takes
     #[arg(long, default_value = "1s", value_name = "TIME")]
     pub duration: humantime::Duration,
+
+    /// Measure the raw disk of these directories, too, all at the same time and past the page cache. Files in them have no
+    /// name and go with the process
+    #[arg(long, num_args = 1.., value_name = "DIR")]
+    pub disk: Vec<PathBuf>,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would make it the help of the heading")]

@@ -51,7 +51,7 @@ pub enum Command {
     /// Shuffle records between workers, verify and measure (the default)
     #[command(after_help = EXAMPLES)]
     Shuffle(Box<ShuffleArgs>),
-    /// Measure what this machine can do at best: plain stream, bare pipeline, memcpy
+    /// Measure what this machine can do at best: plain stream, bare pipeline, memcpy, raw disk
     Ceiling(Box<CeilingArgs>),
     /// Measure what the disk's plug-in does of what the disk can
     Disk(Box<DiskArgs>),

@@ -6,20 +6,13 @@ use std::time::Duration;
 use sluice_core::DirectIo;
 
 use super::run::ShuffleError;
-use crate::ceiling::{Bench, Checks, DiskMode, DiskWork, Limit, Rate, RawDisk, Records, WriteSize, room};
+use crate::ceiling::{Bench, DiskMode, DiskWork, Limit, Rate, RawDisk, Records, WriteSize};
 use crate::interrupt::Interrupts;
 use crate::report::{Ceiling, DiskCeiling, Outcome, Pairs, Spread};
 use crate::scenario::{Scenario, Transport};
 
 /// How long each ceiling is measured, before and after.
 const CEILING_TIME: Duration = Duration::from_millis(500);
-/// Of the raw disk's file in each directory: as much as a fast one writes in that time.
-const DISK_FILE_BYTES: u64 = 2 << 30;
-/// Of the room that is left in a directory, a file takes no more than one of so many parts.
-const ROOM_PARTS: u64 = 4;
-/// What the aims for disks are given for.
-const DISK_REQUEST_BYTES: usize = 512 << 10;
-const DISK_DEPTH: u32 = 32;
 
 pub(super) struct Ceilings {
     bench: Bench,
@@ -126,21 +119,6 @@ fn disk_work(scenario: &Scenario) -> Result<Option<DiskWork>, ShuffleError> {
     if scenario.directories.is_empty() {
         return Ok(None);
     }
-    let disk = scenario.settings.load()?.disk;
-    // Files on one file system share its room.
-    let parts = ROOM_PARTS * scenario.directories.len() as u64;
-    let room = scenario.directories.iter().filter_map(|directory| room(directory)).min();
-    let bytes = room.map_or(DISK_FILE_BYTES, |room| DISK_FILE_BYTES.min(room / parts));
-    Ok(Some(DiskWork {
-        directories: scenario.directories.clone(),
-        file_bytes: bytes.next_multiple_of(DISK_REQUEST_BYTES as u64),
-        request_bytes: DISK_REQUEST_BYTES,
-        depth: DISK_DEPTH,
-        direct: disk.direct == DirectIo::Auto,
-        polls: false,
-        // The engine's checks are what it adds.
-        checks: Checks::None,
-        mixed: false,
-        time_max: CEILING_TIME,
-    }))
+    let direct = scenario.settings.load()?.disk.direct == DirectIo::Auto;
+    Ok(Some(DiskWork::ceiling(&scenario.directories, direct, CEILING_TIME)))
 }

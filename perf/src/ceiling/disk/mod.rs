@@ -25,6 +25,13 @@ use self::ring::AnyRing;
 use super::job::Clock;
 use super::{CeilingError, Rate};
 
+/// Of a ceiling's file in each directory: as much as a fast disk writes in half a second.
+const CEILING_FILE_BYTES: u64 = 2 << 30;
+/// Of the room that is left in a directory, a ceiling's file takes no more than one of so many parts.
+const ROOM_PARTS: u64 = 4;
+/// What the aims for disks are given for.
+const CEILING_REQUEST_BYTES: usize = 512 << 10;
+const CEILING_DEPTH: u32 = 32;
 /// What polling is tried on.
 const POLLED_PAGE_BYTES: usize = 4096;
 
@@ -49,6 +56,28 @@ pub struct DiskWork {
     pub mixed: bool,
     /// A phase that has not come to its end by then ends there.
     pub time_max: Duration,
+}
+
+impl DiskWork {
+    /// The ceiling that the aims for disks are given for: large requests, deep queues, nothing beside them.
+    pub fn ceiling(directories: &[PathBuf], direct: bool, time_max: Duration) -> DiskWork {
+        // Files on one file system share its room.
+        let parts = ROOM_PARTS * directories.len() as u64;
+        let room = directories.iter().filter_map(|directory| room(directory)).min();
+        let bytes = room.map_or(CEILING_FILE_BYTES, |room| CEILING_FILE_BYTES.min(room / parts));
+        DiskWork {
+            directories: directories.to_vec(),
+            file_bytes: bytes.next_multiple_of(CEILING_REQUEST_BYTES as u64).max(CEILING_REQUEST_BYTES as u64),
+            request_bytes: CEILING_REQUEST_BYTES,
+            depth: CEILING_DEPTH,
+            direct,
+            polls: false,
+            // The engine's checks are what it adds.
+            checks: Checks::None,
+            mixed: false,
+            time_max,
+        }
+    }
 }
 
 /// How much is done beside a plain write and a plain read.
