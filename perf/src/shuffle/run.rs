@@ -27,12 +27,14 @@ const FAILED: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum ShuffleError {
     /// The memory of a worker does not cover the floors of its tasks.
-    #[error("{} of memory are too small: a worker needs {need}; give at least --memory {}KiB (memory.bytes)", mebibytes(*given), need.total() / 1024)]
+    #[error("{} of memory are too small: a worker needs {need}; give at least --memory {}KiB (memory.bytes){}", mebibytes(*given), need.total() / 1024, if *one_slot_helps { ", or --slots 1: its tasks then run one after the other" } else { "" })]
     Memory {
         /// What was given, in bytes.
         given: u64,
         /// What is needed.
         need: MemoryNeed,
+        /// Whether it would do for tasks that run one after the other, and they can.
+        one_slot_helps: bool,
     },
     /// The engine's configuration is not one.
     #[error(transparent)]
@@ -179,13 +181,24 @@ fn shuffle(args: &ShuffleArgs, scenario: &Scenario, interrupts: &Interrupts) -> 
 fn check_memory(scenario: &Scenario) -> Result<(), ShuffleError> {
     let config = scenario.settings.load()?;
     let given = config.memory.bytes.bytes() as u64;
-    for worker in 0..scenario.workers {
-        let (writers, gates) = scenario.ends_at_once(worker);
-        let (buffer_bytes, disk) = (config.memory.buffer_bytes.bytes(), scenario.partition.is_retained());
-        let need = MemoryNeed { writers, gates, buffer_bytes, disk };
-        if need.total() as u64 > given {
-            return Err(ShuffleError::Memory { given, need });
-        }
+    let need = need_of_each(scenario, config.memory.buffer_bytes.bytes());
+    if need.total() as u64 <= given {
+        return Ok(());
     }
-    Ok(())
+    // Tasks of pipelined partitions have to run together.
+    let one_slot_helps = scenario.partition.is_retained() && {
+        let one_after_the_other = Scenario { slots: Some(1), ..scenario.clone() };
+        need_of_each(&one_after_the_other, need.buffer_bytes).total() as u64 <= given
+    };
+    Err(ShuffleError::Memory { given, need, one_slot_helps })
+}
+
+/// What the worker with the most tasks needs: each is given as much.
+fn need_of_each(scenario: &Scenario, buffer_bytes: usize) -> MemoryNeed {
+    let disk = scenario.partition.is_retained();
+    let of = |worker| {
+        let (writers, gates) = scenario.ends_at_once(worker);
+        MemoryNeed { writers, gates, buffer_bytes, disk }
+    };
+    (0..scenario.workers).map(of).max_by_key(MemoryNeed::total).expect("there is at least one worker")
 }

@@ -46,6 +46,28 @@ fn too_little_memory_says_how_much_is_needed() {
 }
 
 #[test]
+fn too_little_memory_for_all_tasks_of_a_blocking_shuffle_says_what_is_enough_for_one_at_a_time() {
+    let words = "--no-ceiling --generate random --bytes 1MB --producers 20 --consumers 30";
+    let small = format!("{words} --partition sort-merge --memory");
+    let said = failure(&mut sluice_perf(&format!("{small} 256KiB")), 1);
+    assert!(said.contains("30 gates") && said.contains("or --slots 1: its tasks"), "{said}");
+    let run = crate::program::output(&mut sluice_perf(&format!("{small} 256KiB --slots 1")));
+    assert!(run.status.success(), "so much is enough: {}", String::from_utf8_lossy(&run.stderr));
+    // Not where it cannot be.
+    let said = failure(&mut sluice_perf(&format!("{words} --memory 256KiB")), 1);
+    assert!(!said.contains("--slots"), "{said}");
+}
+
+/// Once said what the first worker needs, whatever the others did.
+#[test]
+fn what_is_needed_is_what_the_worker_with_the_most_tasks_needs() {
+    let words =
+        "--no-ceiling --generate random --bytes 1MB --placement split --producers 5 --consumers 9 --memory 100KiB";
+    let said = failure(&mut sluice_perf(words), 1);
+    assert!(said.contains("9 gates") && said.contains("--memory 288KiB"), "{said}");
+}
+
+#[test]
 fn impossible_sizes_are_refused_and_not_panicked_at() {
     for words in [
         "--memory 0",
