@@ -15,12 +15,14 @@ const fn rule(name: &'static str, may: &'static [&'static str], tests_may: &'sta
 
 /// ARCHITECTURE.md draws the same. The engine and the plug-ins are strangers to each other, in their tests as well:
 /// `core` is tested with the reference transports of `plugin`, and a plug-in with the conformance suite.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     rule("sluice-memory", &[], &[]),
     rule("sluice-protocol", &[], &[]),
     rule("sluice-plugin", &["sluice-memory", "sluice-protocol"], &[]),
     rule("sluice-handshake", &["sluice-protocol"], &[]),
     rule("sluice-uring", &["sluice-memory"], &[]),
+    // Good on its own: whoever needs RDMA without an RNIC can take it without the engine.
+    rule("sluice-softroce", &[], &[]),
     rule("sluice-core", &["sluice-plugin", "sluice-memory", "sluice-protocol"], &[]),
     rule(
         "sluice-transport-tcp",

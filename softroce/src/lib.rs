@@ -1,0 +1,6 @@
+//! RoCEv2 in user space: a reliable-connected RDMA endpoint that talks to the Linux kernel's `rdma_rxe` and to RNICs.
+
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod packet;
