@@ -3,4 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod memory;
 pub mod packet;
+pub mod queue_pair;
+mod time;
+pub mod work;
+
+pub use time::Time;

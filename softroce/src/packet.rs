@@ -82,7 +82,7 @@ impl<'a> Packet<'a> {
         let minimum = BTH_BYTES + ICRC_BYTES;
         let (packet, _icrc) = datagram.split_last_chunk::<ICRC_BYTES>().ok_or(short(minimum))?;
         let (first, mut rest) = packet.split_first_chunk::<BTH_BYTES>().ok_or(short(minimum))?;
-        if bytes % 4 != 0 {
+        if !bytes.is_multiple_of(4) {
             return Err(ParseError::Unaligned { bytes });
         }
         let version = first[1] & 0x0F;

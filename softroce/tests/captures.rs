@@ -1,8 +1,8 @@
 //! Packets that the Linux kernel's `rdma_rxe` has sent, captured on the wire: its invariant CRCs against a routine that
 //! shares nothing with the crate's, and the crate's against the same packets.
 //!
-//! `captures/` was written by tcpdump while perftest ran between two kernel endpoints: SEND, WRITE and READ of several
-//! packets, over IPv4 and IPv6.
+//! `captures/` was written by `testbed/capture`: each kind of packet of the reliable connection, between two kernel endpoints,
+//! over IPv4 and IPv6.
 
 use std::fs;
 use std::path::PathBuf;
