@@ -62,11 +62,12 @@ fn collect(folder: &Path, files: &mut Vec<TextFile>) {
 }
 
 fn is_text(path: &Path, name: &str) -> bool {
-    const ENDINGS: [&str; 9] = ["rs", "toml", "md", "lock", "sh", "py", "json", "yml", "yaml"];
+    const ENDINGS: [&str; 11] = ["rs", "toml", "md", "lock", "sh", "py", "json", "yml", "yaml", "c", "h"];
+    const SCRIPTS: [&str; 2] = [".ci/", "testbed/"];
     match path.extension() {
         Some(ending) => ENDINGS.iter().any(|known| ending == *known),
         // Scripts. Other files without an ending may be what somebody has shuffled.
-        None => name == "LICENSE" || from_root(path).starts_with(".ci/"),
+        None => name == "LICENSE" || SCRIPTS.iter().any(|folder| from_root(path).starts_with(folder)),
     }
 }
 
