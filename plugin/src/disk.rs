@@ -70,7 +70,8 @@ pub enum DiskRequest {
         /// kind [`io::ErrorKind::InvalidInput`], here and wherever a file is named.
         name: String,
     },
-    /// Open an own file that exists, to read.
+    /// Open an own file that exists, to read: what would change it through this opening is an error. That a file, or what
+    /// it lies on, cannot be written any more does not prevent this.
     Open {
         /// Where.
         directory: DirectoryId,
@@ -165,6 +166,14 @@ impl DiskRequest {
             | Self::Write { file, .. }
             | Self::Sync { file }
             | Self::Close { file } => Some(*file),
+            _ => None,
+        }
+    }
+
+    /// The open file that it would change: an error if that was [opened](DiskRequest::Open) to read.
+    pub fn changes(&self) -> Option<FileId> {
+        match self {
+            Self::Allocate { file, .. } | Self::Truncate { file, .. } | Self::Write { file, .. } => Some(*file),
             _ => None,
         }
     }

@@ -121,6 +121,7 @@ struct Life {
 
 struct OpenFile {
     content: ContentId,
+    is_to_read: bool,
     under_way: usize,
     is_closing: bool,
 }
@@ -179,14 +180,19 @@ impl Life {
         let factory = self.factory.clone();
         let mut medium = factory.medium();
         let medium = &mut *medium;
+        if let Some(file) = request.changes()
+            && self.files[&file].is_to_read
+        {
+            return Err(medium.closed_to_writes(self.content(file)).error("change"));
+        }
         match request {
             DiskRequest::Create { directory, name } => {
                 let content = medium.create(*directory, &self.owner, name);
-                content.map(|content| self.open(content, 0)).map_err(|at| at.error("create"))
+                content.map(|content| self.open(content, 0, false)).map_err(|at| at.error("create"))
             }
             DiskRequest::Open { directory, name } => {
                 let found = medium.open(*directory, &self.owner, name);
-                found.map(|(content, bytes)| self.open(content, bytes)).map_err(|at| at.error("open"))
+                found.map(|(content, bytes)| self.open(content, bytes, true)).map_err(|at| at.error("open"))
             }
             DiskRequest::Allocate { file, bytes } => {
                 done(medium.lengthen(self.content(*file), *bytes), "allocate room for")
@@ -219,10 +225,10 @@ impl Life {
         }
     }
 
-    fn open(&mut self, content: ContentId, bytes: u64) -> DiskDone {
+    fn open(&mut self, content: ContentId, bytes: u64, is_to_read: bool) -> DiskDone {
         self.opened += 1;
         let file = FileId(self.opened);
-        self.files.insert(file, OpenFile { content, under_way: 0, is_closing: false });
+        self.files.insert(file, OpenFile { content, is_to_read, under_way: 0, is_closing: false });
         DiskDone::Opened { file, bytes }
     }
 

@@ -62,9 +62,10 @@ impl Clerk {
         let open_file = || file.as_ref().expect("the disk found it open");
         let done = match request {
             DiskRequest::Create { directory, name } => {
-                return self.open(*directory, name, OFlags::CREATE | OFlags::EXCL);
+                return self.open(*directory, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL);
             }
-            DiskRequest::Open { directory, name } => return self.open(*directory, name, OFlags::empty()),
+            // Not to be written any more, and it may be that it cannot be: what it lies on can be read-only by now.
+            DiskRequest::Open { directory, name } => return self.open(*directory, name, OFlags::RDONLY),
             DiskRequest::Allocate { bytes, .. } => open_file().allocate(*bytes),
             DiskRequest::Truncate { bytes, .. } => open_file().truncate(*bytes),
             DiskRequest::Sync { .. } => open_file().sync(&self.directory(open_file().directory).path),
@@ -114,7 +115,7 @@ impl Clerk {
         let operation = if flags.contains(OFlags::CREATE) { "create" } else { "open" };
         let path = self.path(operation, directory, &self.owner, name)?;
         let direct = if self.directory(directory).is_direct { OFlags::DIRECT } else { OFlags::empty() };
-        let flags = flags | direct | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags = flags | direct | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = retry_on_intr(|| open(&path, flags, Mode::RUSR | Mode::WUSR));
         let file = opened.map_err(|error| failed(operation, &path, error.into()))?;
         let bytes = fstat(&file).map_err(|error| failed(operation, &path, error.into()))?.st_size as u64;

@@ -49,6 +49,7 @@ macro_rules! disk_conformance {
             a_file_that_exists_is_not_created_again
             a_file_that_is_missing_is_not_opened
             a_file_is_opened_as_often_as_one_likes
+            a_file_that_was_opened_to_read_stays_as_it_is
             what_is_allocated_is_there_and_stays
             a_truncated_file_ends_where_it_was_cut
             a_synced_file_is_unchanged

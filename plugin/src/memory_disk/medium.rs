@@ -207,6 +207,12 @@ impl Medium {
         Ok((total.saturating_sub(self.used(directory)), total))
     }
 
+    /// What there is to say of a change through an opening that is to read.
+    pub(super) fn closed_to_writes(&self, content: ContentId) -> Failure {
+        let path = self.contents[&content].path.clone();
+        Failure { path, offset: None, kind: ErrorKind::PermissionDenied }
+    }
+
     pub(super) fn lengthen(&mut self, content: ContentId, bytes: u64) -> Result<(), Failure> {
         let Content { directory, path, bytes: now, .. } = &self.contents[&content];
         let more = bytes.saturating_sub(*now);

@@ -43,14 +43,20 @@ fn perform(state: &mut State, job: &mut Job) -> Result<DiskDone, Failure> {
     let life = lives.get_mut(&job.life).expect("who ends takes its requests along");
     let content = || job.content.expect("a request of a file has one");
     let done = |()| DiskDone::Done;
+    if let Some(file) = job.request.changes()
+        && life.files[&file].is_to_read
+    {
+        let source = ErrorKind::PermissionDenied.into();
+        return Err(Failure { path: medium.path(content()), offset: None, source });
+    }
     match &mut job.request {
         DiskRequest::Create { directory, name } => {
             let content = medium.create(*directory, &life.owner, job.life, name)?;
-            Ok(DiskDone::Opened { file: life.open(content), bytes: 0 })
+            Ok(DiskDone::Opened { file: life.open(content, false), bytes: 0 })
         }
         DiskRequest::Open { directory, name } => {
             let content = medium.open(*directory, &life.owner, name)?;
-            Ok(DiskDone::Opened { file: life.open(content), bytes: medium.content(content).length() })
+            Ok(DiskDone::Opened { file: life.open(content, true), bytes: medium.content(content).length() })
         }
         DiskRequest::Allocate { bytes, .. } => medium.lengthen(content(), *bytes).map(done),
         DiskRequest::Truncate { bytes, .. } => medium.truncate(content(), *bytes).map(done),

@@ -48,6 +48,7 @@ pub(super) struct LifeState {
 
 pub(super) struct OpenFile {
     pub(super) content: ContentId,
+    pub(super) is_to_read: bool,
     under_way: usize,
     is_closing: bool,
 }
@@ -206,10 +207,10 @@ impl LifeState {
         file.content
     }
 
-    pub(super) fn open(&mut self, content: ContentId) -> FileId {
+    pub(super) fn open(&mut self, content: ContentId, is_to_read: bool) -> FileId {
         self.opened += 1;
         let file = FileId(self.opened);
-        self.files.insert(file, OpenFile { content, under_way: 0, is_closing: false });
+        self.files.insert(file, OpenFile { content, is_to_read, under_way: 0, is_closing: false });
         file
     }
 }

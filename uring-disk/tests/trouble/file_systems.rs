@@ -162,6 +162,28 @@ fn a_read_only_file_system_is_refused() {
     assert!(problem.contains(&sealed.at.display().to_string()) && problem.contains("mount it writable"), "{problem}");
 }
 
+/// Once opened to be written as well, and so not at all when a file system went read-only under its worker.
+#[test]
+fn a_finished_file_that_cannot_be_written_any_more_is_read() {
+    let Some(small) = Mounted::ext4(8) else { return };
+    for (number, way) in ways(&config(&[&small.at])).into_iter().enumerate() {
+        let what = format!("{:?}, {:?}", way.engine, way.direct);
+        let mut worker = Worker::new(way, number as u64).expect("a small directory is one, too");
+        worker.leave_file("finished", 4);
+        let path = small.at.join(format!("{}~finished", worker.owner.0));
+        // What a file's permissions are, root does not ask; this holds for root as well.
+        let seal = |how: &str| works(Command::new("chattr").arg(how).arg(&path));
+        if !seal("+i") {
+            return;
+        }
+        let refused = std::fs::File::options().write(true).open(&path);
+        assert!(refused.is_err(), "{what}: it is sealed");
+        let page = worker.page("finished", 0);
+        assert!(seal("-i"), "{what}: it was sealed");
+        assert!(page == [4; PAGE], "{what}");
+    }
+}
+
 /// What is logged while `work` runs on this thread.
 fn logged(work: impl FnOnce()) -> String {
     #[derive(Clone, Default)]

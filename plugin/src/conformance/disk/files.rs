@@ -44,6 +44,27 @@ pub fn a_file_is_opened_as_often_as_one_likes(factory: &dyn DiskFactory) {
     life.end();
 }
 
+/// By nothing that is done to it: what else has it open reads what was there.
+pub fn a_file_that_was_opened_to_read_stays_as_it_is(factory: &dyn DiskFactory) {
+    let mut life = Life::first(factory);
+    life.leave_file("finished", 2, 1);
+    let (file, _) = life.open("finished");
+    let from = vec![life.filled(PAGE, 2)];
+    for request in [
+        DiskRequest::Write { file, offset: 0, from },
+        DiskRequest::Truncate { file, bytes: 0 },
+        DiskRequest::Allocate { file, bytes: 16 * PAGE as u64 },
+    ] {
+        let error = life.fails(request);
+        assert!(error.path.to_string_lossy().ends_with("finished"), "{error}");
+    }
+    life.done(DiskRequest::Sync { file });
+    assert!(life.read(file, 0, &[2 * PAGE]) == pattern(2 * PAGE, 1));
+    life.close(file);
+    life.assert_file("finished", 2, 1);
+    life.end();
+}
+
 /// It makes a file longer, never shorter, and changes nothing that is written.
 pub fn what_is_allocated_is_there_and_stays(factory: &dyn DiskFactory) {
     let mut life = Life::first(factory);
