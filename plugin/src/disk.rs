@@ -220,7 +220,8 @@ pub fn is_file_name(name: &str) -> bool {
 pub struct DiskCompletion {
     /// As it was submitted.
     pub token: u64,
-    /// The request with its memory. After a failed read the memory holds anything.
+    /// The request with its memory. After a failed read the memory holds anything. A disk that has broken, and cannot tell
+    /// whether the device is through with the memory, keeps it: a read or write that failed so has no pieces.
     pub request: DiskRequest,
     /// What was done.
     pub result: Result<DiskDone, DiskError>,

@@ -1,6 +1,6 @@
-//! The disk of one life: errands to a thread, reads and writes to the engine, and their ends back to the reactor.
+//! The disk of one life: errands to a thread, reads and writes on their way, and their ends back to the reactor.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use sluice_plugin::{
 
 use crate::config::LocalDiskConfig;
 use crate::directories;
-use crate::engine::{self, Engine};
+use crate::engine;
 use crate::errand::{Carried, Clerk, Errand, OpenFile, Outcome};
-use crate::transfer::{Moved, Pieces, Progress, Step, Transfer};
+use crate::moves::{Ended, Moves};
+use crate::transfer::Pieces;
 use crate::workers::Workers;
 
 pub(crate) const NAME: &str = "local-disk";
@@ -26,26 +27,13 @@ pub(crate) struct LocalDisk {
     files: HashMap<FileId, Entry>,
     /// How many were ever opened.
     opened: u64,
-    engine: Box<dyn Engine>,
-    engine_has_failed: bool,
     clerk: Workers<Errand, Carried>,
-    /// Reads and writes that are under way, by the tokens of their transfers.
-    moves: HashMap<u64, Move>,
-    moves_begun: u64,
-    /// Rests of transfers that were cut short and for which the engine had no room.
-    rests: VecDeque<Transfer>,
+    moves: Moves,
 }
 
 struct Entry {
     file: Arc<OpenFile>,
     under_way: usize,
-}
-
-struct Move {
-    token: u64,
-    file: FileId,
-    offset: u64,
-    progress: Progress,
 }
 
 impl LocalDisk {
@@ -63,26 +51,12 @@ impl LocalDisk {
         let work = vec![move |errand| clerk.carry_out(errand)];
         let clerk = Workers::start("sluice-disk", work, ERRANDS_MAX, setup.waker.clone());
         let clerk = clerk.map_err(|error| refused(format!("no thread can be started: {error}; raise ulimit -u")))?;
-        Ok(Self {
-            capabilities,
-            files: HashMap::new(),
-            opened: 0,
-            engine,
-            engine_has_failed: false,
-            clerk,
-            moves: HashMap::new(),
-            moves_begun: 0,
-            rests: VecDeque::new(),
-        })
+        Ok(Self { capabilities, files: HashMap::new(), opened: 0, clerk, moves: Moves::new(engine) })
     }
 
     fn submit_move(&mut self, token: u64, id: FileId, offset: u64, pieces: Pieces) -> Result<(), DiskRequest> {
-        let file = &self.files[&id].file;
-        let transfer = Transfer { token: self.moves_begun, file: Arc::clone(&file.descriptor), offset, pieces };
-        self.engine.submit(transfer).map_err(|refused| request(id, offset, refused.pieces))?;
-        self.moves.insert(self.moves_begun, Move { token, file: id, offset, progress: Progress::NONE });
-        self.moves_begun += 1;
-        Ok(())
+        let submitted = self.moves.submit(token, (id, &self.files[&id].file.descriptor), offset, pieces);
+        submitted.map_err(|pieces| request(id, offset, pieces))
     }
 
     fn submit_errand(&mut self, token: u64, request: DiskRequest) -> Result<(), DiskRequest> {
@@ -112,31 +86,22 @@ impl LocalDisk {
 
     // ── What is over ────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn moved(&mut self, moved: Moved, completions: &mut Vec<DiskCompletion>) {
-        let id = moved.transfer.token;
-        let Move { token, file, offset, progress } = self.moves.remove(&id).expect("every transfer has its move");
-        match progress.step(moved) {
-            Step::Rest(rest, progress) => {
-                self.moves.insert(id, Move { token, file, offset, progress });
-                self.rests.push_back(rest);
-            }
-            Step::Over(pieces, result) => {
-                let entry = self.files.get_mut(&file).expect("it is not closed before this is over");
-                entry.under_way -= 1;
-                let operation = match pieces {
-                    Pieces::Into(_) => "read",
-                    Pieces::From(_) => "write to",
-                };
-                let path = &entry.file.path;
-                let result = result.map(|()| DiskDone::Done).map_err(|(at, source)| DiskError {
-                    operation,
-                    path: path.clone(),
-                    offset: Some(at),
-                    source,
-                });
-                completions.push(DiskCompletion { token, request: request(file, offset, pieces), result });
-            }
-        }
+    fn moved(&mut self, ended: Ended) -> DiskCompletion {
+        let Ended { token, file, offset, pieces, result } = ended;
+        let entry = self.files.get_mut(&file).expect("it is not closed before this is over");
+        entry.under_way -= 1;
+        let operation = match pieces {
+            Pieces::Into(_) => "read",
+            Pieces::From(_) => "write to",
+        };
+        let path = &entry.file.path;
+        let result = result.map(|()| DiskDone::Done).map_err(|(at, source)| DiskError {
+            operation,
+            path: path.clone(),
+            offset: Some(at),
+            source,
+        });
+        DiskCompletion { token, request: request(file, offset, pieces), result }
     }
 
     fn carried(&mut self, carried: Carried) -> DiskCompletion {
@@ -158,23 +123,11 @@ impl LocalDisk {
         self.files.insert(id, Entry { file: Arc::new(file), under_way: 0 });
         id
     }
-
-    fn submit_rests(&mut self) {
-        while let Some(rest) = self.rests.pop_front() {
-            if let Err(refused) = self.engine.submit(rest) {
-                return self.rests.push_front(refused);
-            }
-        }
-    }
 }
 
 impl Device for LocalDisk {
     fn prepare_to_wait(&mut self) -> io::Result<Wait<'_>> {
-        self.submit_rests();
-        if self.clerk.has_results() {
-            return Ok(Wait::Ready);
-        }
-        self.engine.prepare_to_wait()
+        Ok(if self.clerk.has_results() { Wait::Ready } else { self.moves.prepare_to_wait() })
     }
 }
 
@@ -208,18 +161,11 @@ impl Disk for LocalDisk {
         for carried in carried {
             completions.push(self.carried(carried));
         }
-        self.submit_rests();
-        let mut over = Vec::new();
-        if let Err(error) = self.engine.poll(&mut over)
-            && !self.engine_has_failed
-        {
-            self.engine_has_failed = true;
-            tracing::error!(%error, engine = self.capabilities.engine, "reads and writes may hang");
+        let mut ended = Vec::new();
+        self.moves.poll(&mut ended);
+        for ended in ended {
+            completions.push(self.moved(ended));
         }
-        for moved in over {
-            self.moved(moved, completions);
-        }
-        self.submit_rests();
     }
 }
 

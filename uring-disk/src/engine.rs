@@ -20,11 +20,14 @@ pub(crate) trait Engine {
     fn submit(&mut self, transfer: Transfer) -> Result<(), Transfer>;
 
     /// Starts what was submitted, and adds what is over since the last call. An error is the engine's own and not of a
-    /// transfer.
+    /// transfer: nothing more is submitted to it then, and it keeps what the kernel may still use.
     fn poll(&mut self, over: &mut Vec<Moved>) -> io::Result<()>;
 
     /// As [`sluice_plugin::Device::prepare_to_wait`].
     fn prepare_to_wait(&mut self) -> io::Result<Wait<'_>>;
+
+    /// Gives back what was submitted and not begun, as far as it can tell: of an engine that has broken.
+    fn unbegun(&mut self) -> Vec<Transfer>;
 }
 
 /// The engine of the configuration, or why there is none.

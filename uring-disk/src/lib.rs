@@ -46,7 +46,8 @@
 //!
 //! A directory that is missing, is none, is named twice or takes no files refuses the disk, with its path and what to do.
 //! Later, each request fails by itself: [`DiskError`] has the operation, the path, the place in the file and the system's
-//! error. A full disk is [`StorageFull`](std::io::ErrorKind::StorageFull); an `Allocate` that fails has taken no room.
+//! error. Should the engine itself break (the kernel serves its ring no more), all reads and writes fail, those under way
+//! among them; what the kernel may still write into is kept, and nobody gets it. A full disk is [`StorageFull`](std::io::ErrorKind::StorageFull); an `Allocate` that fails has taken no room.
 //!
 //! ```
 //! use std::task::Waker;
@@ -92,6 +93,7 @@ mod errand;
 mod factory;
 mod lease;
 mod listing;
+mod moves;
 mod names;
 mod transfer;
 mod workers;

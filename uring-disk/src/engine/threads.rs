@@ -40,6 +40,11 @@ impl Engine for Threads {
     fn prepare_to_wait(&mut self) -> io::Result<Wait<'_>> {
         Ok(if self.workers.has_results() { Wait::Ready } else { Wait::Waker })
     }
+
+    /// Threads do not break.
+    fn unbegun(&mut self) -> Vec<Transfer> {
+        Vec::new()
+    }
 }
 
 fn carry_out(mut transfer: Transfer) -> Moved {

@@ -107,6 +107,11 @@ impl Engine for Uring {
             Sleep::On(_) | Sleep::Ready => Wait::Ready,
         })
     }
+
+    /// What is in the ring stays there, begun or not: the ring does not say which it is.
+    fn unbegun(&mut self) -> Vec<Transfer> {
+        mem::take(&mut self.again)
+    }
 }
 
 /// The transfer that became this operation.
