@@ -26,7 +26,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct DiskArgs {
     /// Directories to measure in, all at the same time. Files in them have no name and go with the process
-    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    #[arg(long, visible_alias = "disk", required = true, num_args = 1.., value_name = "DIR")]
     pub dir: Vec<PathBuf>,
 
     /// The size of the file in each directory: more than the caches below hold, if there are any
@@ -168,6 +168,14 @@ mod tests {
         assert_eq!((spec.requests, spec.depths), (vec![4096, 65536], vec![1, 32]));
         assert_eq!(spec.modes, [DiskMode::Mixed, DiskMode::Read]);
         assert_eq!((spec.disk.engine, spec.disk.depth), (DiskEngine::IoUring, 32));
+    }
+
+    /// As `shuffle` and `ceiling` call them.
+    #[test]
+    fn directories_are_called_as_in_the_other_subcommands_as_well() {
+        let words = ["sluice-perf", "disk", "--disk", "/tmp", "/var"];
+        let Command::Disk(disk) = Cli::try_parse_from(words).unwrap().into_command() else { panic!("it is disk") };
+        assert_eq!(disk.spec().unwrap().disk.directories, ["/tmp", "/var"].map(PathBuf::from));
     }
 
     #[test]

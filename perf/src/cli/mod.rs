@@ -55,7 +55,7 @@ pub enum Command {
     Ceiling(Box<CeilingArgs>),
     /// Measure what the disk's plug-in does of what the disk can
     Disk(Box<DiskArgs>),
-    /// Look into files of partitions and check every checksum
+    /// Look into files of partitions and check every checksum and the padding
     Inspect(InspectArgs),
     /// A process that `shuffle` starts
     #[command(hide = true)]

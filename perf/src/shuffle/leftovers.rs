@@ -67,7 +67,8 @@ impl Files<'_> {
     /// The first thing that went wrong; the rest was gone about all the same.
     pub(super) fn remove(&self) -> Result<(), Leftovers> {
         let mut result = Ok(());
-        for directory in self.directories {
+        // In what is none there is nothing, and who has named it knows by now.
+        for directory in self.directories.iter().filter(|directory| directory.is_dir()) {
             let removed =
                 self.within(directory).and_then(|files| files.into_iter().map(remove).fold(Ok(()), Result::and));
             result = result.and(removed);
@@ -141,9 +142,24 @@ mod tests {
         std::fs::write(folder.path().join("sluice-0-1~job7-partition"), "").unwrap();
         let directories = ["/nowhere/at/all".into(), folder.path().to_owned()];
         let files = Files { directories: &directories, job: 7, lives: &[] };
-        for error in [files.look_for().unwrap_err(), files.remove().unwrap_err()] {
-            assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
-        }
+        let error = files.look_for().unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all"), "{error}");
+        files.remove().unwrap();
         assert_eq!(names_in(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named_and_the_rest_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directories = [folder.path().to_owned()];
+        let files = Files { directories: &directories, job: 7, lives: &[] };
+        for name in ["sluice-0-1~job7-a", "sluice-0-1~job7-c"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        // Nobody calls a directory so; a file system that fails would do the same.
+        std::fs::create_dir(folder.path().join("sluice-0-1~job7-b")).unwrap();
+        let error = files.remove().unwrap_err().to_string();
+        assert!(error.contains("sluice-0-1~job7-b: is left of this run and cannot be removed"), "{error}");
+        assert_eq!(names_in(folder.path()), ["sluice-0-1~job7-b"]);
     }
 }

@@ -121,14 +121,14 @@ impl ShuffleError {
 pub fn run(args: &ShuffleArgs, mut scenario: Scenario) -> Result<(), ShuffleError> {
     let interrupts = Interrupts::listen().map_err(ShuffleError::Signals)?;
     // It goes with this run.
-    let _temporary = temporary_directory(&mut scenario)?;
+    let temporary = temporary_directory(&mut scenario)?;
     // First, because the report may go there.
     let folder = scenario.output.as_deref().map_or(Ok(()), make_folder);
     let mut file = match args.json.as_deref().map(ReportFile::claim).transpose() {
         Ok(file) => file,
         Err(error) => return Err(folder.map_or_else(Into::into, |()| error.into())),
     };
-    let result = folder.map_err(Into::into).and_then(|()| shuffle(args, &scenario, &interrupts));
+    let result = folder.map_err(Into::into).and_then(|()| shuffle(args, &scenario, temporary.as_ref(), &interrupts));
     // Ctrl-C goes to the processes that measure ceilings as well, and their end is not the reason.
     let result = interrupts.check().map_err(ShuffleError::from).and(result);
     match (&result, &mut file) {
@@ -150,13 +150,20 @@ fn temporary_directory(scenario: &mut Scenario) -> Result<Option<TempDir>, Shuff
     let directory = tempfile::Builder::new().prefix("sluice-perf-").tempdir().map_err(ShuffleError::Temporary)?;
     scenario.directories = vec![directory.path().to_owned()];
     scenario.settings.set("disk.directories", in_one(&scenario.directories), "the temporary directory");
-    // Where one is named the report says so.
-    let _ = writeln!(io::stderr(), "partitions are kept in {} (--disk names another)", directory.path().display());
     Ok(Some(directory))
 }
 
-fn shuffle(args: &ShuffleArgs, scenario: &Scenario, interrupts: &Interrupts) -> Result<Report, ShuffleError> {
+fn shuffle(
+    args: &ShuffleArgs,
+    scenario: &Scenario,
+    temporary: Option<&TempDir>,
+    interrupts: &Interrupts,
+) -> Result<Report, ShuffleError> {
     check_memory(scenario)?;
+    if let Some(directory) = temporary {
+        // Where one is named the report says so.
+        let _ = writeln!(io::stderr(), "partitions are kept in {} (--disk names another)", directory.path().display());
+    }
     let mut ceilings = (!args.no_ceiling).then(|| Ceilings::new(scenario)).transpose()?;
     let mut measure = || ceilings.as_mut().map_or(Ok(()), |ceilings| ceilings.measure(interrupts));
     measure()?;

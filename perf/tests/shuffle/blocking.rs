@@ -180,5 +180,6 @@ fn what_cannot_be_is_refused_with_the_fix() {
     ] {
         let said = failure(&mut sluice_perf(&format!("{SMALL} {words}")), status);
         assert!(said.contains(fix), "{words}: {said}");
+        assert!(!said.contains("cannot be looked into"), "nothing is left in what is no directory: {said}");
     }
 }

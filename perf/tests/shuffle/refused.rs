@@ -51,6 +51,7 @@ fn too_little_memory_for_all_tasks_of_a_blocking_shuffle_says_what_is_enough_for
     let small = format!("{words} --partition sort-merge --memory");
     let said = failure(&mut sluice_perf(&format!("{small} 256KiB")), 1);
     assert!(said.contains("30 gates") && said.contains("or --slots 1: its tasks"), "{said}");
+    assert!(!said.contains("partitions are kept"), "there are none: {said}");
     let run = crate::program::output(&mut sluice_perf(&format!("{small} 256KiB --slots 1")));
     assert!(run.status.success(), "so much is enough: {}", String::from_utf8_lossy(&run.stderr));
     // Not where it cannot be.
