@@ -39,7 +39,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice_protocol::{Incarnation, Limits, NodeId};
 
-pub use disk::{DirectIo, DiskConfig, DiskEngine};
+pub use disk::DiskConfig;
 pub use error::ConfigError;
 pub use keys::Key;
 pub use layers::{Origin, Override};

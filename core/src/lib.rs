@@ -29,8 +29,8 @@ mod task;
 pub use block::Event;
 pub use clock::Clock;
 pub use config::{
-    ClusterConfig, Config, ConfigError, DirectIo, DiskConfig, DiskEngine, Key, MemoryConfig, Origin, Override, Period,
-    SessionConfig, ShuffleConfig, Size, Sources, TrustConfig, TrustMode, process_environment,
+    ClusterConfig, Config, ConfigError, DiskConfig, Key, MemoryConfig, Origin, Override, Period, SessionConfig,
+    ShuffleConfig, Size, Sources, TrustConfig, TrustMode, process_environment,
 };
 pub use disk_settings::{Compression, DiskSettings, Durability};
 pub use error::{CreateError, JobError, ReadError, StartError, WriteError};
@@ -48,6 +48,6 @@ pub use service::{
     Relearned, RestoreError, Restored, ShuffleDescriptor, ShuffleEnvironment, ShuffleMaster, Stored, TaskShape, Worker,
 };
 pub use sluice_memory::{Buffer, HugePages};
-pub use sluice_plugin::Address;
+pub use sluice_plugin::{Address, DirectIo, DiskEngine};
 pub use sluice_protocol::{Incarnation, JobId, Limits, NodeId, PartitionId, ReasonCode, SubpartitionIndex, Time};
 pub use stats::{DiskStatistics, Traffic};

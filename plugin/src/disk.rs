@@ -1,5 +1,6 @@
 //! The disk seam: files in a few directories, whole requests in any order, memory of the arena both ways.
 
+mod choice;
 mod owner;
 
 use std::io;
@@ -10,6 +11,8 @@ use sluice_memory::{Arena, Buffer, BufferMut, Location};
 use sluice_protocol::{Incarnation, NodeId};
 
 use crate::device::Device;
+
+pub use choice::{DirectIo, DiskEngine};
 
 /// What every offset and length of a read or write, and every piece's place in memory, is a multiple of, in bytes. A
 /// page: what direct IO wants on the devices there are, and the smallest segment of the arena.

@@ -26,9 +26,9 @@ mod transport;
 
 pub use device::{Device, Wait};
 pub use disk::{
-    DISK_ALIGNMENT, DISK_REQUEST_BYTES_MAX, DirectoryCapabilities, DirectoryId, Disk, DiskBuildError, DiskCapabilities,
-    DiskCompletion, DiskDone, DiskError, DiskFactory, DiskRequest, DiskSetup, FileId, FileOwner, ListedFile,
-    OwnerState, is_file_name,
+    DISK_ALIGNMENT, DISK_REQUEST_BYTES_MAX, DirectIo, DirectoryCapabilities, DirectoryId, Disk, DiskBuildError,
+    DiskCapabilities, DiskCompletion, DiskDone, DiskEngine, DiskError, DiskFactory, DiskRequest, DiskSetup, FileId,
+    FileOwner, ListedFile, OwnerState, is_file_name,
 };
 pub use in_process::InProcess;
 pub use link::{Address, CloseCause, Connect, LinkId, Peer};

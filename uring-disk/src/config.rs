@@ -2,32 +2,12 @@
 
 use std::path::PathBuf;
 
+use sluice_plugin::{DirectIo, DiskEngine};
+
 /// Beyond it requests only wait longer.
 const DEPTH_MAX: u32 = 128;
 /// More threads than a machine has cores to spare for its disks.
 const THREADS_MAX: usize = 64;
-
-/// What moves the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DiskEngine {
-    /// io_uring where the host allows it, else threads; one log line says which and why.
-    #[default]
-    Auto,
-    /// io_uring, or the disk is not built.
-    IoUring,
-    /// Threads that read and write.
-    Threads,
-}
-
-/// Whether reads and writes go past the page cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DirectIo {
-    /// In each directory whose file system allows it; where one does not, a log line says why.
-    #[default]
-    Auto,
-    /// Never.
-    Never,
-}
 
 /// Where a worker's files are, and how they are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]

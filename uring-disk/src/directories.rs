@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use sluice_plugin::FileOwner;
+use sluice_plugin::{DirectIo, FileOwner};
 
-use crate::config::{DirectIo, LocalDiskConfig};
+use crate::config::LocalDiskConfig;
 use crate::direct;
 use crate::lease::Lease;
 

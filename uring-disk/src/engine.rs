@@ -5,9 +5,9 @@ mod uring;
 
 use std::io;
 
-use sluice_plugin::{DiskSetup, Wait};
+use sluice_plugin::{DiskEngine, DiskSetup, Wait};
 
-use crate::config::{DiskEngine, LocalDiskConfig};
+use crate::config::LocalDiskConfig;
 use crate::transfer::{Moved, Pieces, Transfer};
 
 /// Moves the bytes of open files. Belongs to one reactor. Dropping it gives all memory back.

@@ -98,5 +98,6 @@ mod names;
 mod transfer;
 mod workers;
 
-pub use config::{DirectIo, DiskEngine, LocalDiskConfig};
+pub use config::LocalDiskConfig;
 pub use factory::LocalDisks;
+pub use sluice_plugin::{DirectIo, DiskEngine};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sluice_plugin::{DirectIo, DiskEngine};
 
 use super::Config;
 use super::error::ConfigError;
@@ -77,30 +78,6 @@ impl DiskConfig {
             ..DiskSettings::default()
         }
     }
-}
-
-/// What does the disk's IO.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DiskEngine {
-    /// io_uring where the machine allows it, else threads.
-    #[default]
-    Auto,
-    /// io_uring; refused where the machine does not allow it.
-    IoUring,
-    /// Threads that read and write.
-    Threads,
-}
-
-/// Whether the page cache is gone round.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DirectIo {
-    /// Where the file system allows it.
-    #[default]
-    Auto,
-    /// Never.
-    Never,
 }
 
 impl Config {
