@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+mod driver;
 pub mod memory;
 pub mod packet;
 pub mod queue_pair;
 mod time;
+pub mod verbs;
 pub mod work;
 
+pub use driver::DeviceCounters;
 pub use time::Time;

@@ -139,7 +139,8 @@ impl<M: RemoteMemory> QueuePair<M> {
             receives: VecDeque::new(),
             requester: None,
             responder: None,
-            responder_next: true,
+            // A request and the short acknowledgement behind it make one call of the socket; the other way round they do not.
+            responder_next: false,
         }
     }
 
@@ -346,7 +347,7 @@ impl<M: RemoteMemory> QueuePair<M> {
         let sent = first && self.transmit_answer(buffer)
             || self.transmit_request(now, buffer)
             || !first && self.transmit_answer(buffer);
-        self.responder_next = !self.responder_next;
+        self.responder_next ^= sent;
         self.core.counters.packets_sent += u64::from(sent);
         sent
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use sluice_softroce::capture::{Capture, Datagram};
 use sluice_softroce::packet::{Opcode, Packet, ParseError, ROCE_PORT};
 
-/// The files with what must be in each: a packet of this kind.
+/// The files with their names.
 fn captures() -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
     let entries = fs::read_dir(folder).expect("the captures are part of the repository");
@@ -18,7 +18,8 @@ fn captures() -> Vec<(String, Vec<u8>)> {
         let name = entry.file_name().to_string_lossy().into_owned();
         (name, fs::read(entry.path()).expect("a capture can be read"))
     };
-    entries.map(|entry| read(entry.expect("the folder can be read"))).collect()
+    let files = entries.map(|entry| entry.expect("the folder can be read"));
+    files.filter(|file| file.path().extension().is_some_and(|kind| kind == "pcap")).map(read).collect()
 }
 
 /// The frames of a file that go to the port of RoCEv2.

@@ -243,7 +243,7 @@ impl Requester {
         }
         // Each message asks for an acknowledgement with its last packet, and a long one on its way: the window opens
         // only by acknowledgements.
-        base.acknowledge = packet + 1 == entry.packets || self.unasked + 1 >= self.window.packets() / 4;
+        base.acknowledge = packet + 1 == entry.packets || self.unasked + 1 >= self.window.packets() / 2;
         base.padding = padding_of(bytes);
         let mut headers = Headers::new(base);
         if let (true, Operation::Write { remote, .. }) = (opcode.has_reth(), entry.request.operation) {
