@@ -1,8 +1,8 @@
 //! Orders reads by file and offset, so that one pass of the disk serves many readers.
 //!
-//! Like an elevator it goes upwards from where it stopped, and from the last file's end back to the first's beginning.
-//! On its way it takes along what lies close together: one read for all. Whoever has waited for too long is fetched out
-//! of turn, and the way goes on from there.
+//! Files take turns, and each is read from its lowest request upwards: whoever is behind the others comes first. So readers
+//! of neighbouring slices, a region of a partition after the other, stay together, and what lies close together is read
+//! at once: one read for all. Whoever has waited for too long is fetched out of turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -15,6 +15,10 @@ const ALIGNMENT: u64 = 4096;
 
 /// The most that one read fetches, in bytes. Larger ones are handed to kernel threads and get slower.
 pub const READ_BYTES_MAX: usize = 512 << 10;
+
+/// So many reads at least go by place between two that go by age: were all overdue, neighbours of one age would be rare,
+/// and small reads make a slow disk slower.
+const IN_TURN_MIN: u32 = 7;
 
 /// How many requests that do not fit are passed over in search of one that does.
 const PASSED_OVER_MAX: usize = 64;
@@ -67,8 +71,10 @@ pub struct Elevator<T> {
     config: ElevatorConfig,
     waiting: BTreeMap<Place, Waiting<T>>,
     by_age: BTreeSet<(Time, u64, Place)>,
-    /// The place of the last request that was served: what comes next lies behind it.
-    stopped: Option<Place>,
+    /// The file that was read last: the next one has the next turn.
+    last_file: Option<u64>,
+    /// Reads since the last one that was out of turn.
+    in_turn: u32,
     /// Of the next request.
     number: u64,
     requested_bytes: u64,
@@ -93,7 +99,8 @@ impl<T> Elevator<T> {
     /// Nothing waits.
     pub fn new(config: ElevatorConfig) -> Self {
         let waiting = BTreeMap::new();
-        Self { config, waiting, by_age: BTreeSet::new(), stopped: None, number: 0, requested_bytes: 0 }
+        let (by_age, last_file) = (BTreeSet::new(), None);
+        Self { config, waiting, by_age, last_file, in_turn: IN_TURN_MIN, number: 0, requested_bytes: 0 }
     }
 
     /// Adds a request; O(log n).
@@ -113,22 +120,34 @@ impl<T> Elevator<T> {
 
     /// The next read, of at most `bytes_max` and [`READ_BYTES_MAX`]. O(log n) for each request that it serves.
     ///
-    /// Whoever has waited for the deadline is first, the oldest of them before all; then whoever is next upwards. To
-    /// that one are joined, upwards and then downwards, its neighbours that overlap, touch, or lie no further away than
+    /// Whoever has waited for the deadline is first, the oldest of them, but of eight reads in a row only one is for such;
+    /// then whoever is the lowest of the file whose turn it is. To that one are joined, upwards and then downwards, its neighbours that overlap, touch, or lie no further away than
     /// the gap, up to the first that does not fit. Equal ranges are always joined: they are read once.
     ///
     /// `None`: nothing waits; or who has waited for the deadline does not fit, and nobody may take the memory that it
     /// waits for; or nothing fits among the next 64. Call again with more memory.
     pub fn next_batch(&mut self, now: Time, bytes_max: usize) -> Option<Batch<T>> {
+        let (span, places) = self.next_places(now, bytes_max)?;
+        let file = places.first()?.file;
+        self.in_turn = if self.overdue(now).is_some() { 0 } else { self.in_turn.saturating_add(1) };
+        self.last_file = Some(file);
+        let requests = places.into_iter().map(|place| self.take(place)).collect();
+        Some(Batch { file, offset: span.aligned_begin(), bytes: span.aligned_bytes() as usize, requests })
+    }
+
+    /// How long the next read would be, in bytes; it may grow as long as it is not begun.
+    pub fn next_bytes(&self, now: Time, bytes_max: usize) -> Option<usize> {
+        let (span, _) = self.next_places(now, bytes_max)?;
+        Some(span.aligned_bytes() as usize)
+    }
+
+    fn next_places(&self, now: Time, bytes_max: usize) -> Option<(Span, Vec<Place>)> {
         let bytes_max = bytes_max.min(READ_BYTES_MAX) as u64 / ALIGNMENT * ALIGNMENT;
         let start = match self.overdue(now) {
             Some(oldest) => Some(oldest).filter(|place| place.span().aligned_bytes() <= bytes_max),
-            None => self.upwards().take(PASSED_OVER_MAX).find(|place| place.span().aligned_bytes() <= bytes_max),
+            None => self.in_turn().take(PASSED_OVER_MAX).find(|place| place.span().aligned_bytes() <= bytes_max),
         }?;
-        let (span, places) = self.join(start, bytes_max);
-        self.stopped = places.last().copied();
-        let requests = places.into_iter().map(|place| self.take(place)).collect();
-        Some(Batch { file: start.file, offset: span.aligned_begin(), bytes: span.aligned_bytes() as usize, requests })
+        Some(self.join(start, bytes_max))
     }
 
     /// Drops the requests of which `keep` says no; O(n).
@@ -158,17 +177,20 @@ impl<T> Elevator<T> {
         self.requested_bytes
     }
 
-    /// The oldest, if it has waited for the deadline.
+    /// The oldest, if it has waited for the deadline and others have had their turns.
     fn overdue(&self, now: Time) -> Option<Place> {
+        if self.in_turn < IN_TURN_MIN {
+            return None;
+        }
         let (since, _, place) = self.by_age.first()?;
         (now.since(*since) >= self.config.deadline).then_some(*place)
     }
 
-    /// All, from where the last batch stopped, and around.
-    fn upwards(&self) -> impl Iterator<Item = Place> {
-        let behind = self.stopped.map_or(Unbounded, Excluded);
-        let ahead = self.waiting.range((behind, Unbounded));
-        let around = self.waiting.iter().take_while(move |(place, _)| self.stopped.is_some_and(|end| **place <= end));
+    /// All, file by file from the one whose turn it is, each from its lowest.
+    fn in_turn(&self) -> impl Iterator<Item = Place> {
+        let behind = |file| Place { file, offset: u64::MAX, bytes: u32::MAX, number: u64::MAX };
+        let ahead = self.waiting.range((self.last_file.map_or(Unbounded, |file| Excluded(behind(file))), Unbounded));
+        let around = self.waiting.iter().take_while(|(place, _)| self.last_file.is_some_and(|last| place.file <= last));
         ahead.chain(around).map(|(place, _)| *place)
     }
 

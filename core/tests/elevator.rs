@@ -35,7 +35,9 @@ fn drain<T: Copy>(elevator: &mut Elevator<T>, now: Time) -> Vec<Vec<T>> {
 #[derive(Default)]
 struct Reference {
     waiting: Vec<(Time, Request<usize>)>,
-    stopped: Option<(u64, u64, u32, usize)>,
+    last_file: Option<u64>,
+    /// Whether each read so far was the oldest's, who was overdue.
+    by_age: Vec<bool>,
 }
 
 fn place(request: &Request<usize>) -> (u64, u64, u32, usize) {
@@ -54,7 +56,8 @@ impl Reference {
     fn next_batch(&mut self, now: Time, bytes_max: usize, config: &ElevatorConfig) -> Option<Batch<usize>> {
         let bytes_max = bytes_max.min(READ_BYTES_MAX) as u64 / PAGE * PAGE;
         self.waiting.sort_by_key(|(_, request)| place(request));
-        let start = self.start(now, bytes_max, config)?;
+        let (start, is_overdue) = self.start(now, bytes_max, config)?;
+        self.by_age.push(is_overdue);
         let (mut first, mut last) = (start, start);
         let file = self.waiting[start].1.file;
         let (mut begin, mut end) = (u64::MAX, 0);
@@ -76,20 +79,23 @@ impl Reference {
             first -= 1;
         }
         let requests: Vec<_> = self.waiting.drain(first..=last).map(|(_, request)| request).collect();
-        self.stopped = requests.last().map(place);
+        self.last_file = Some(file);
         Some(Batch { file, offset: begin / PAGE * PAGE, bytes: aligned(begin, end) as usize, requests })
     }
 
-    fn start(&self, now: Time, bytes_max: u64, config: &ElevatorConfig) -> Option<usize> {
+    fn start(&self, now: Time, bytes_max: u64, config: &ElevatorConfig) -> Option<(usize, bool)> {
         let fits = |index: &usize| bytes_alone(&self.waiting[*index].1) <= bytes_max;
         let overdue = |index: &usize| now.since(self.waiting[*index].0) >= config.deadline;
         let all = 0..self.waiting.len();
-        if let Some(oldest) = all.clone().filter(overdue).min_by_key(|i| (self.waiting[*i].0, self.waiting[*i].1.tag)) {
-            return Some(oldest).filter(fits);
+        let oldest = all.clone().filter(overdue).min_by_key(|i| (self.waiting[*i].0, self.waiting[*i].1.tag));
+        if !self.by_age.iter().rev().take(7).any(|by_age| *by_age)
+            && let Some(oldest) = oldest
+        {
+            return Some((oldest, true)).filter(|_| fits(&oldest));
         }
-        let behind = |index: &usize| self.stopped.is_none_or(|stopped| place(&self.waiting[*index].1) > stopped);
+        let behind = |index: &usize| self.last_file.is_none_or(|last| self.waiting[*index].1.file > last);
         let (ahead, around): (Vec<_>, Vec<_>) = all.partition(behind);
-        ahead.into_iter().chain(around).take(64).find(fits)
+        ahead.into_iter().chain(around).take(64).find(fits).map(|index| (index, false))
     }
 }
 
@@ -183,17 +189,45 @@ fn check_bounds(batch: &Batch<usize>, bytes_max: usize) -> Result<(), TestCaseEr
 }
 
 #[test]
-fn it_goes_upwards_from_where_it_stopped_and_around() {
+fn files_take_turns_and_each_goes_on_from_its_lowest() {
     let mut elevator = elevator();
-    for (tag, (file, offset)) in [(1, 5 << 20), (0, 9 << 20), (0, 1 << 20), (1, 2 << 20)].into_iter().enumerate() {
+    for (tag, (file, offset)) in [(1, 5 << 20), (0, 9 << 20), (0, 2 << 20), (1, 3 << 20)].into_iter().enumerate() {
         elevator.push(Time(0), request(file, offset, 100, tag));
     }
     let next = |elevator: &mut Elevator<usize>| elevator.next_batch(Time(0), READ_BYTES_MAX).map(|b| tags(&b));
     assert_eq!(next(&mut elevator), Some(vec![2]));
-    assert_eq!(next(&mut elevator), Some(vec![1]));
-    elevator.push(Time(0), request(0, 4 << 20, 100, 4));
-    elevator.push(Time(0), request(1, 3 << 20, 100, 5));
-    assert_eq!(drain(&mut elevator, Time(0)), [vec![3], vec![5], vec![0], vec![4]]);
+    assert_eq!(next(&mut elevator), Some(vec![3]));
+    // Whoever is behind the others is served before them.
+    elevator.push(Time(0), request(0, 1 << 20, 100, 4));
+    elevator.push(Time(0), request(1, 4 << 20, 100, 5));
+    assert_eq!(drain(&mut elevator, Time(0)), [vec![4], vec![5], vec![1], vec![0]]);
+}
+
+/// Going on upwards from where it stopped served readers that were ahead again and again, while those whose request came
+/// a moment too late waited for the way around: a thousand readers of one file, each at another place of it.
+#[test]
+fn readers_of_one_file_that_have_come_apart_come_together_again() {
+    const SLICE: u64 = 16 << 10;
+    let (readers, regions) = (200, 50);
+    let offset = |reader: u64, region: u64| (region * readers + reader) * SLICE;
+    let mut elevator = elevator();
+    let mut regions_read: Vec<u64> = (0..readers).map(|reader| reader * 7919 % 10).collect();
+    for reader in 0..readers {
+        elevator.push(Time(0), request(0, offset(reader, regions_read[reader as usize]), SLICE as u32, reader));
+    }
+    let mut sizes = Vec::new();
+    while let Some(batch) = elevator.next_batch(Time(0), READ_BYTES_MAX) {
+        sizes.push(batch.requests.len());
+        for reader in tags(&batch) {
+            let read = &mut regions_read[reader as usize];
+            *read += 1;
+            if *read < regions {
+                elevator.push(Time(0), request(0, offset(reader, *read), SLICE as u32, reader));
+            }
+        }
+    }
+    // Until all are where the first ones were; then only the last read of a region is shorter.
+    assert!(sizes.iter().rev().take(200).all(|size| *size >= 8), "{sizes:?}");
 }
 
 #[test]
@@ -252,56 +286,59 @@ fn memory_that_an_overdue_reader_waits_for_goes_to_nobody_else() {
 }
 
 #[test]
-fn a_reader_waiting_past_its_deadline_goes_first_and_the_way_goes_on_from_there() {
+fn a_reader_waiting_past_its_deadline_goes_first_but_not_two_of_them_in_a_row() {
     let mut elevator = elevator();
-    elevator.push(ms(0), request(0, 500 << 20, 100, "far"));
-    elevator.push(ms(100), request(0, 900 << 20, 100, "farther"));
-    for (tag, offset) in [("a", 1), ("b", 2), ("c", 501)] {
-        elevator.push(ms(300), request(0, offset << 20, 100, tag));
+    elevator.push(ms(0), request(0, 500 << 20, 100, 100));
+    elevator.push(ms(100), request(0, 900 << 20, 100, 101));
+    for index in 0..9 {
+        elevator.push(ms(300), request(0, (index + 1) << 20, 100, index));
     }
     let mut next = |now| elevator.next_batch(now, READ_BYTES_MAX).map(|batch| tags(&batch)[0]);
-    assert_eq!(next(ms(499)), Some("a"));
-    assert_eq!(next(ms(500)), Some("far"));
-    assert_eq!(next(ms(599)), Some("c"));
-    assert_eq!(next(ms(600)), Some("farther"));
-    assert_eq!(next(ms(600)), Some("b"));
+    assert_eq!(next(ms(499)), Some(0));
+    assert_eq!(next(ms(500)), Some(100));
+    for index in 1..8 {
+        assert_eq!(next(ms(600)), Some(index));
+    }
+    assert_eq!(next(ms(600)), Some(101));
+    assert_eq!(next(ms(600)), Some(8));
 }
 
-/// Forty readers keep a region of the disk ahead of the elevator busy, each with a new request for every one that is
-/// served; one waits behind them. A batch takes a millisecond.
+/// Forty readers begin again and again with the beginning of a file; one waits further up. A batch takes a millisecond.
 #[test]
-fn a_reader_behind_a_flood_is_served_by_its_deadline_and_a_batch() {
+fn a_reader_above_a_flood_is_served_by_its_deadline_and_a_batch() {
     let mut elevator = elevator();
-    let mut front = 1 << 30;
+    elevator.push(ms(0), request(0, 1 << 30, 4096, 0));
     for reader in 1..=40 {
-        elevator.push(ms(0), request(0, front, 512 << 10, reader));
-        front += 512 << 10;
+        elevator.push(ms(0), request(0, reader << 20, 512 << 10, reader));
     }
-    elevator.next_batch(ms(0), READ_BYTES_MAX).expect("the flood");
-    elevator.push(ms(0), request(0, 0, 4096, 0));
-    for now in 1.. {
+    for now in 0.. {
         let batch = elevator.next_batch(ms(now), READ_BYTES_MAX).expect("the flood");
         if batch.requests.iter().any(|request| request.tag == 0) {
             assert_eq!(Duration::from_millis(now), DEADLINE);
             break;
         }
         for request in batch.requests {
-            elevator.push(ms(now), Request { offset: front, ..request });
-            front += 512 << 10;
+            elevator.push(ms(now), request);
         }
     }
 }
 
-/// All are overdue: the disk is slower than its readers. Everyone's turn comes in the order of age, neighbours included.
+/// All are overdue: the disk is slower than its readers. Neighbours are still read together.
 #[test]
-fn if_all_are_overdue_nobody_is_passed_by_a_younger_one_that_is_no_neighbour() {
+fn if_all_are_overdue_every_eighth_read_is_for_the_oldest_and_the_others_go_by_place() {
     let mut elevator = elevator();
     let offset = |index: u64| (index * 7919 % 1000) << 20;
     for index in 0..1000 {
         elevator.push(ms(index), request(0, offset(index), 4096, index));
     }
     let order: Vec<_> = drain(&mut elevator, ms(10_000)).concat();
-    assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    let mut left: Vec<_> = (0..1000).collect();
+    for (read, index) in order.iter().enumerate() {
+        let oldest = left.iter().min();
+        let lowest = left.iter().min_by_key(|index| offset(**index));
+        assert_eq!(Some(index), if read % 8 == 0 { oldest } else { lowest });
+        left.retain(|other| other != index);
+    }
 }
 
 #[test]
