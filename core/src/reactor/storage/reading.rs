@@ -151,8 +151,8 @@ impl Storage {
         };
         // The last one may have been shown to a session only, and come back.
         reading.taken(taken.saturating_sub(1));
-        let waits = !reading.sections.is_empty() || reading.is_starved || reading.is_hungry || reading.is_idle;
-        if waits || (reading.is_careful && reading.asked_bytes > 0) {
+        let waits = !reading.sections.is_empty() || reading.is_starved || reading.is_idle;
+        if waits || ((reading.is_careful || reading.is_hungry) && reading.asked_bytes > 0) {
             return false;
         }
         let room = match reading.credit_bytes {
@@ -176,9 +176,10 @@ impl Storage {
             let ask_below = if is_pressed { 0 } else { (window / 2) as u32 };
             return idle && !stored.log.ask_later(reader, ask_below);
         }
-        // Half: reads are whole pages, and buffers powers of two.
+        // Its first wish takes no memory before it is read. Half: reads are whole pages, and buffers powers of two.
         let requested = self.reads.requested_bytes();
-        if requested > 0 && requested + u64::from(next.entry.stored_bytes) > self.memory.available_bytes() / 2 {
+        if reading.asked_bytes > 0 && requested + u64::from(next.entry.stored_bytes) > self.memory.available_bytes() / 2
+        {
             reading.is_hungry = true;
             // Who has nothing goes before who would only have more.
             let queue = if waiting == 0 { &mut self.reads.hungry } else { &mut self.reads.greedy };
@@ -205,10 +206,8 @@ impl Storage {
             return;
         }
         let totals = stored.sets[reading.set].footer.totals_of(SubpartitionIndex(reading.subpartition));
-        let upcoming = reading
-            .place(reading.next)
-            .filter(|_| reading.asked_bytes == 0 && !reading.is_starved && !reading.is_hungry)
-            .map(|place| {
+        let upcoming =
+            reading.place(reading.next).filter(|_| reading.asked_bytes == 0 && !reading.is_starved).map(|place| {
                 let totals = totals.unwrap_or_default();
                 let raw = place.entry.raw_bytes;
                 let is_data = place.entry.kind == BlockKind::Data;

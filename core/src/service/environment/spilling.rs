@@ -14,7 +14,7 @@ use crate::reactor::{ReadPools, Recovered};
 use crate::spill::Codec;
 
 /// One part in so many of the memory is for reading ahead from the disk only, as far as it makes whole requests.
-const READ_SHARE: usize = 8;
+const READ_SHARE: usize = 4;
 
 /// What partitions that go to the disk share.
 pub(super) struct Spilling {

@@ -12,13 +12,20 @@ use super::super::{Purpose, Storage};
 use super::{Tag, UnderWay, front};
 use crate::elevator::{Elevator, ElevatorConfig, Request};
 use crate::partition::ReaderId;
-use crate::spill::{ALIGNMENT, Decompressor};
+use crate::spill::Decompressor;
 
 /// Memory that has been short for so long is taken back from those who do not use it. Sessions read only what they have
 /// credit for, so what waits for longer is a gate's of this worker whose task does something else.
 const TAKE_BACK_AFTER: Duration = Duration::from_millis(20);
 /// For so long after that nobody reads ahead.
 const PRESSED_FOR: Duration = Duration::from_secs(1);
+
+/// Reads of so many bytes do not wait for more to be joined to them.
+const JOINED_BYTES: usize = 128 << 10;
+/// Where few read there are no neighbours to wait for: so many shorter ones are under way, divided by how many read …
+const SHORT_FOR_ALL: u32 = 2048;
+/// … but at least this many, with which a disk does about half of what it can.
+const SHORT_UNDER_WAY: u32 = 16;
 
 /// What is read, of all partitions.
 pub(in crate::reactor::storage) struct Reads {
@@ -34,8 +41,9 @@ pub(in crate::reactor::storage) struct Reads {
     pub(super) taken_back: Option<Time>,
     /// Some readers wait for memory to decompress to.
     pub(super) is_starved: bool,
-    /// Readers for whose wishes there is no memory yet, in their order. What is asked for fits into what there is; so what
-    /// arrives never waits for what could not be read for want of the memory that it has itself.
+    /// Readers for whose further wishes there is no memory yet, in their order. Each has one wish that waits for the disk
+    /// whatever there is, and goes into its queue at once. More of it only if all that is asked for fits into what there is: so
+    /// what arrives never waits for what could not be read for want of the memory that it has itself.
     pub(super) hungry: VecDeque<(PartitionId, ReaderId)>,
     /// The same, of those who have something in their queue.
     pub(super) greedy: VecDeque<(PartitionId, ReaderId)>,
@@ -61,6 +69,13 @@ impl Reads {
             hungry: VecDeque::new(),
             greedy: VecDeque::new(),
         }
+    }
+
+    /// How many reads are under way when short ones wait. Readers of neighbouring slices ask one after the other: as long as
+    /// the disk has enough to do, who comes first waits for those who will be next to it.
+    fn short_under_way_max(&self) -> u32 {
+        let readers = u32::try_from(self.readers).unwrap_or(u32::MAX).max(1);
+        (SHORT_FOR_ALL / readers).max(SHORT_UNDER_WAY)
     }
 
     pub(super) fn requested_bytes(&self) -> u64 {
@@ -144,8 +159,11 @@ impl Storage {
         if lift.elevator.is_empty() || lift.under_way >= self.reads.depth {
             return false;
         }
-        let most = (lift.elevator.requested_bytes() as usize).saturating_add(2 * ALIGNMENT);
-        let class = SizeClass::fitting(most.min(DISK_REQUEST_BYTES_MAX)).unwrap_or(SizeClass::MAX);
+        let Some(bytes) = lift.elevator.next_bytes(self.now, DISK_REQUEST_BYTES_MAX) else { return false };
+        if bytes < JOINED_BYTES && lift.under_way >= self.reads.short_under_way_max() {
+            return false;
+        }
+        let class = SizeClass::fitting(bytes).unwrap_or(SizeClass::MAX);
         let Some(mut memory) = self.memory.acquire(class).or_else(|| self.memory.wake_when_there_is_some()) else {
             self.reads.short_since.get_or_insert(self.now);
             return false;
