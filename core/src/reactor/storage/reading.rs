@@ -73,7 +73,7 @@ impl Storage {
     /// A reader's queue runs low.
     pub(in crate::reactor) fn read_more(&mut self, id: PartitionId, reader: ReaderId) {
         let call = self.reads.next_call();
-        if let Some(reading) = self.stored.get_mut(&id).and_then(|stored| stored.readers.get_mut(&reader)) {
+        if let Some(reading) = self.reading(id, reader) {
             reading.last_call = call;
             reading.is_idle = false;
             self.get_on(id, reader);
@@ -83,7 +83,7 @@ impl Storage {
     /// A reader of a session has credit, and nothing is in its queue.
     pub(in crate::reactor) fn fetch(&mut self, id: PartitionId, reader: ReaderId, credit_bytes: u64) {
         let call = self.reads.next_call();
-        if let Some(reading) = self.stored.get_mut(&id).and_then(|stored| stored.readers.get_mut(&reader)) {
+        if let Some(reading) = self.reading(id, reader) {
             reading.last_call = call;
             // At least the block that was shown, which may need none.
             reading.credit_bytes = Some(credit_bytes.max(1));
@@ -190,10 +190,9 @@ impl Storage {
         let raw_most = if reading.is_careful { 0 } else { room };
         let Some((offset, bytes, count)) = reading.run(most, raw_most) else { return false };
         let wanted = Wanted::Blocks { first: reading.next, count };
-        let raw = (0..count).filter_map(|index| reading.place(reading.next + u64::from(index)));
-        let raw: u64 = raw.map(|place| u64::from(place.entry.raw_bytes)).sum();
-        reading.next += u64::from(count);
-        reading.asked_bytes += raw;
+        let through = reading.next + u64::from(count);
+        reading.asked_bytes += reading.raw_bytes(reading.next..through);
+        reading.next = through;
         self.ask(id, reader, wanted, offset, bytes);
         true
     }

@@ -166,8 +166,7 @@ impl Storage {
         }
         while let Some(items) = reading.arrived.remove(&reading.delivered) {
             let through = reading.delivered + items.len() as u64;
-            let raw = (reading.delivered..through).filter_map(|block| reading.place(block));
-            let raw: u64 = raw.map(|place| u64::from(place.entry.raw_bytes)).sum();
+            let raw = reading.raw_bytes(reading.delivered..through);
             reading.asked_bytes = reading.asked_bytes.saturating_sub(raw);
             reading.delivered = through;
             reading.delivered_bytes += raw;

@@ -1,6 +1,7 @@
 //! One reader's way through its subpartition: which blocks it knows, what it has asked for, what has arrived.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::Wanted;
 use crate::block::Item;
@@ -89,6 +90,11 @@ impl Reading {
         self.places.get(usize::try_from(block.checked_sub(self.first)?).ok()?).copied()
     }
 
+    /// What the known ones of these blocks are decompressed, in bytes.
+    pub(super) fn raw_bytes(&self, blocks: Range<u64>) -> u64 {
+        blocks.filter_map(|block| self.place(block)).map(|place| u64::from(place.entry.raw_bytes)).sum()
+    }
+
     /// Blocks from a number on that lie one behind the other, as long as they are no more than so many bytes.
     pub(super) fn run(&self, stored_bytes_max: u64, raw_bytes_max: u64) -> Option<(u64, u64, u32)> {
         let first = self.place(self.next)?;
@@ -117,8 +123,7 @@ impl Reading {
     pub(super) fn go_back(&mut self, to: u64) {
         self.epoch = self.epoch.wrapping_add(1);
         let to = self.delivered.min(to);
-        let back = (to..self.delivered).filter_map(|block| self.place(block));
-        self.delivered_bytes -= back.map(|place| u64::from(place.entry.raw_bytes)).sum::<u64>();
+        self.delivered_bytes -= self.raw_bytes(to..self.delivered);
         self.delivered = to;
         self.next = to;
         self.asked_bytes = 0;
