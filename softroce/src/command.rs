@@ -9,16 +9,17 @@ mod pingpong;
 mod serve;
 mod session;
 
-use std::error::Error;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sluice_softroce::queue_pair::PathMtu;
+use thiserror::Error;
 
 /// What can go wrong here goes to the user as it is.
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// RoCEv2 in user space: an RDMA endpoint that needs no network card, no kernel module and (over IPv6) no rights.
 #[derive(Debug, Parser)]
@@ -151,8 +152,29 @@ fn path_mtu(text: &str) -> std::result::Result<PathMtu, String> {
     mtu.ok_or_else(|| "one of 256, 512, 1024, 2048, 4096".into())
 }
 
+/// Prints a line. `println!` would panic when nobody reads any more, as in `softroce dump … | head`.
+fn print(line: &str) -> Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
+        written => Ok(written?),
+    }
+}
+
+/// Nobody reads what is printed.
+#[derive(Debug, Error)]
+#[error("nobody reads what is printed")]
+struct Unread;
+
 impl Options {
     pub(crate) fn run(&self) -> Result<ExitCode> {
+        match self.run_command() {
+            // Whoever read what is printed has seen enough.
+            Err(error) if error.is::<Unread>() => Ok(ExitCode::SUCCESS),
+            other => other,
+        }
+    }
+
+    fn run_command(&self) -> Result<ExitCode> {
         match &self.command {
             Command::Pingpong(options) => pingpong::play(options).map(|()| ExitCode::SUCCESS),
             Command::Serve(options) => serve::serve(options),

@@ -94,6 +94,16 @@ fn a_capture_is_decoded_and_a_damaged_one_is_noticed() {
     assert!(!output.status.success() && printed(&output).contains("not a pcap file"), "{}", printed(&output));
 }
 
+#[test]
+fn a_reader_that_has_seen_enough_is_no_trouble() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captures/rxe-ipv6.pcap");
+    let mut dump = softroce(&["dump", file.to_str().expect("the path is text")]);
+    let (reader, writer) = std::io::pipe().expect("there is a pipe");
+    drop(reader);
+    let output = dump.stdout(writer).stderr(Stdio::piped()).output().expect("the command was built");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", printed(&output));
+}
+
 /// Over IPv4, because a machine has many loopback addresses of it, and each side needs port 4791.
 #[test]
 fn two_of_ours_play_ping_pong_over_ipv4() {

@@ -9,7 +9,7 @@ use sluice_softroce::work::Operation;
 use super::ceiling::{self, Throughput};
 use super::conversation::Conversation;
 use super::session::{Session, cpu_time};
-use super::{Bandwidth, Kind, Result, median};
+use super::{Bandwidth, Kind, Result, median, print};
 
 /// What a round has shown.
 struct Round {
@@ -23,32 +23,47 @@ pub(super) fn measure(options: &Bandwidth) -> Result<ExitCode> {
     let mut conversation = Conversation::connect(&options.peer.host, options.peer.port)?;
     let time = Duration::try_from_secs_f64(options.seconds)?;
     let packet_bytes = options.peer.mtu.bytes() + BTH_BYTES + ICRC_BYTES;
-    let mut ceiling = ceiling::flood(&mut conversation, packet_bytes, time)?;
+    let batches = batches(options);
+    let mut ceiling = ceiling::flood(&mut conversation, packet_bytes, &batches, time)?;
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
-    println!(
+    print(&format!(
         "{:>12} {:>12} {:>7} {:>12} {:>12} {:>9} {:>10}",
         "MB/s", "UDP MB/s", "share", "CPU/packet", "UDP's", "packets/m", "sent again"
-    );
+    ))?;
     for _ in 0..options.rounds {
         let round = round(&mut conversation, options, time)?;
-        let after = ceiling::flood(&mut conversation, packet_bytes, time)?;
+        let after = ceiling::flood(&mut conversation, packet_bytes, &batches, time)?;
         let share = round.bytes_per_second / ((ceiling.bytes_per_second + after.bytes_per_second) / 2.0);
-        print(&round, &after, share);
+        print(&row(&round, &after, share))?;
         rates.push(round.bytes_per_second);
         shares.push(share);
         ceiling = after;
     }
     let (rate, share) = (median(rates) / 1e6, median(shares));
-    println!("{:?} of {} bytes: median {rate:.0} MB/s, {share:.2} of plain UDP", options.operation, options.size);
+    print(&format!(
+        "{:?} of {} bytes: median {rate:.0} MB/s, {share:.2} of plain UDP",
+        options.operation, options.size
+    ))?;
     let enough = options.share_min.is_none_or(|min| share >= min);
     Ok(if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(round: &Round, ceiling: &Throughput, share: f64) {
+fn row(round: &Round, ceiling: &Throughput, share: f64) -> String {
     let (ours, plain) = (round.bytes_per_second / 1e6, ceiling.bytes_per_second / 1e6);
     let (cpu, plain_cpu) = (round.cpu_per_packet.as_nanos(), ceiling.cpu_per_packet.as_nanos());
     let (packets, again) = (round.packets_per_message, round.sent_again);
-    println!("{ours:>12.0} {plain:>12.0} {share:>7.2} {cpu:>9} ns {plain_cpu:>9} ns {packets:>9.2} {again:>10}");
+    format!("{ours:>12.0} {plain:>12.0} {share:>7.2} {cpu:>9} ns {plain_cpu:>9} ns {packets:>9.2} {again:>10}")
+}
+
+/// How many packets a call of the socket sends at most, call by call. All packets of a SEND are of one length; the first of a WRITE
+/// or of a response has a header more, so the one behind it ends its batch.
+fn batches(options: &Bandwidth) -> Vec<usize> {
+    let packets = (options.size as usize).div_ceil(options.peer.mtu.bytes()).max(1);
+    match options.operation {
+        Kind::Write | Kind::Read if packets > 2 => vec![2, packets - 2],
+        Kind::Write | Kind::Read if packets == 2 => vec![2],
+        _ => vec![usize::MAX],
+    }
 }
 
 fn round(conversation: &mut Conversation, options: &Bandwidth, time: Duration) -> Result<Round> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::SockRef;
 
 use super::Result;
@@ -27,24 +28,40 @@ pub(super) struct Throughput {
 fn open(conversation: &Conversation) -> Result<(UdpSocket, UdpSocketState)> {
     let socket = UdpSocket::bind(SocketAddr::new(conversation.address()?, 0))?;
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-    SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    // Past the system's limits if that is allowed, as the device does.
+    if set_socket_recv_buffer_size_force(&socket, SOCKET_BUFFER_BYTES).is_err() {
+        SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    }
     SockRef::from(&socket).set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     Ok((socket, state))
 }
 
-/// Sends as fast as it can; what counts is what arrives.
-pub(super) fn flood(conversation: &mut Conversation, packet_bytes: usize, time: Duration) -> Result<Throughput> {
+/// Sends as fast as it can; what counts is what arrives. `batches` are the packets of a call, call by call, again and again; more
+/// than a call takes are sent by several.
+pub(super) fn flood(
+    conversation: &mut Conversation,
+    packet_bytes: usize,
+    batches: &[usize],
+    time: Duration,
+) -> Result<Throughput> {
     let (socket, state) = open(conversation)?;
     conversation.say("udp")?;
     let destination: SocketAddr = conversation.hear()?.value("device")?;
-    let packets = (BATCH_BYTES / packet_bytes).min(state.max_gso_segments()).max(1);
-    let contents = vec![0; packets * packet_bytes];
-    let segment_size = (packets > 1).then_some(packet_bytes);
-    let transmit = Transmit { destination, ecn: None, contents: &contents, segment_size, src_ip: None };
+    let most = (BATCH_BYTES / packet_bytes).min(state.max_gso_segments()).max(1);
+    let contents = vec![0; most * packet_bytes];
+    let mut calls = batches.iter().copied().cycle();
+    let mut left = 0;
     let (started, cpu) = (Instant::now(), cpu_time());
     while started.elapsed() < time {
+        if left == 0 {
+            left = calls.next().ok_or("there is a batch")?;
+        }
+        let packets = left.min(most);
+        let contents = &contents[..packets * packet_bytes];
+        let segment_size = (packets > 1).then_some(packet_bytes);
+        let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
         match state.try_send(UdpSockRef::from(&socket), &transmit) {
-            Ok(()) => {}
+            Ok(()) => left -= packets,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&SLEEP)).map_err(io::Error::from)?;
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use sluice_softroce::capture::{Capture, Datagram, Frame};
 use sluice_softroce::packet::{Headers, Packet, ROCE_PORT};
 
-use super::{Dump, Result};
+use super::{Dump, Result, print};
 
 #[derive(Default)]
 struct Summary {
@@ -28,11 +28,13 @@ pub(super) fn dump(options: &Dump) -> Result<ExitCode> {
         let first = *first.get_or_insert(frame.nanos);
         let line = line(&frame, first, &datagram, &mut summary);
         if !options.quiet {
-            println!("{line}");
+            print(&line)?;
         }
     }
     let Summary { packets, wrong, others, truncated } = summary;
-    println!("{packets} packets, {wrong} with a wrong CRC, {others} of other services, {truncated} not captured whole");
+    print(&format!(
+        "{packets} packets, {wrong} with a wrong CRC, {others} of other services, {truncated} not captured whole"
+    ))?;
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -8,24 +8,24 @@ use sluice_softroce::work::{CompletionKind, Operation};
 use super::ceiling;
 use super::conversation::Conversation;
 use super::session::Session;
-use super::{Latency, Result, median};
+use super::{Latency, Result, median, print};
 
 pub(super) fn measure(options: &Latency) -> Result<ExitCode> {
     let mut conversation = Conversation::connect(&options.peer.host, options.peer.port)?;
-    println!("{:>10} {:>10} {:>10} {:>10} {:>8}", "median", "99 %", "UDP", "99 %", "ratio");
+    print(&format!("{:>10} {:>10} {:>10} {:>10} {:>8}", "median", "99 %", "UDP", "99 %", "ratio"))?;
     let mut ratios = Vec::new();
     for _ in 0..options.rounds {
         let ours = Times::of(round(&mut conversation, options)?);
         let plain = Times::of(ceiling::round_trips(&mut conversation, options.size, options.iterations)?);
         let ratio = ours.median / plain.median;
-        println!(
+        print(&format!(
             "{:>7.1} us {:>7.1} us {:>7.1} us {:>7.1} us {ratio:>8.2}",
             ours.median, ours.most, plain.median, plain.most
-        );
+        ))?;
         ratios.push(ratio);
     }
     let ratio = median(ratios);
-    println!("SEND of {} bytes, one way: median {ratio:.2} times plain UDP", options.size);
+    print(&format!("SEND of {} bytes, one way: median {ratio:.2} times plain UDP", options.size))?;
     let quick = options.ratio_max.is_none_or(|max| ratio <= max);
     Ok(if quick { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,7 +12,7 @@ use sluice_softroce::verbs::{
 };
 use sluice_softroce::work::{CompletionKind, Operation, ReceiveRequest, SendRequest, Status};
 
-use super::{Pingpong, Result};
+use super::{Pingpong, Result, print};
 
 /// What the other tool fills its messages with. The first byte of a page can be zero: it is, if that tool is asked to
 /// check what it receives.
@@ -61,22 +61,21 @@ pub(super) fn play(options: &Pingpong) -> Result<()> {
             peer
         }
     };
-    println!("{} with {} at {}", player.queue_pair.number(), peer.number, peer.address.ip());
+    print(&format!("{} with {} at {}", player.queue_pair.number(), peer.number, peer.address.ip()))?;
     let started = Instant::now();
     player.game(begins, options.iterations)?;
-    report(options, started.elapsed());
-    Ok(())
+    report(options, started.elapsed())
 }
 
-fn report(options: &Pingpong, elapsed: Duration) {
+fn report(options: &Pingpong, elapsed: Duration) -> Result<()> {
     let seconds = elapsed.as_secs_f64();
     let bytes = u64::from(options.size) * u64::from(options.iterations) * 2;
-    println!("{bytes} bytes in {seconds:.2} seconds = {:.2} Mbit/sec", bytes as f64 * 8.0 / seconds / 1e6);
+    print(&format!("{bytes} bytes in {seconds:.2} seconds = {:.2} Mbit/sec", bytes as f64 * 8.0 / seconds / 1e6))?;
     let iterations = options.iterations;
-    println!(
+    print(&format!(
         "{iterations} iters in {seconds:.2} seconds = {:.2} usec/iter",
         seconds * 1e6 / f64::from(iterations.max(1))
-    );
+    ))
 }
 
 impl Player {

@@ -9,7 +9,7 @@ use sluice_softroce::work::{CompletionKind, Operation};
 use super::ceiling;
 use super::conversation::{Conversation, Line};
 use super::session::{Session, cpu_time};
-use super::{Result, Serve};
+use super::{Result, Serve, print};
 
 /// How long it sleeps before it looks whether the other side has finished.
 const SLEEP: Duration = Duration::from_millis(20);
@@ -17,12 +17,12 @@ const RECEIVES: usize = 128;
 
 pub(super) fn serve(options: &Serve) -> Result<ExitCode> {
     let listener = TcpListener::bind((options.address, options.port))?;
-    println!(
+    print(&format!(
         "serving at {}; measure with `softroce bw {} --port {}`",
         listener.local_addr()?,
         options.address,
         options.port
-    );
+    ))?;
     for stream in listener.incoming() {
         let mut conversation = Conversation::new(stream?)?;
         if let Err(error) = talk(&mut conversation) {

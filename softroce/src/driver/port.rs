@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use socket2::SockRef;
+
 use super::raw::RawPort;
 use super::udp::UdpPort;
 use crate::packet::Envelope;
@@ -78,6 +80,15 @@ impl Port {
             Port::Raw(port) => port.as_fd(),
         }
     }
+}
+
+/// Asks for so much room in a socket, for its reader and for the network: past the system's limits if the process may,
+/// else the kernel gives what they allow.
+pub(super) fn set_buffers(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
+        SockRef::from(&socket).set_recv_buffer_size(bytes)?;
+    }
+    SockRef::from(&socket).set_send_buffer_size(bytes)
 }
 
 /// Refuses addresses that stand for all of a machine's: the CRC covers the one that a packet goes to.

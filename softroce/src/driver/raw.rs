@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::net::{RecvFlags, SendFlags, recv, sendto};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::port::refuse_unspecified;
+use super::port::{refuse_unspecified, set_buffers};
 use crate::capture::Datagram;
 use crate::packet::{Envelope, IpHeader};
 
@@ -45,8 +45,7 @@ impl RawPort {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
         socket.set_header_included_v4(true)?;
         socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(buffer_bytes)?;
-        socket.set_send_buffer_size(buffer_bytes)?;
+        set_buffers(socket.as_fd(), buffer_bytes)?;
         socket.bind(&SocketAddr::from((*address.ip(), 0)).into())?;
         let (packet, received) = (Vec::new(), vec![0; 1 << 16]);
         Ok(RawPort { socket, _holder: holder, address, identification: 1, sending: 1, packet, received })

@@ -10,7 +10,7 @@ use nix::{libc, setsockopt_impl, sockopt_impl};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 
-use super::port::refuse_unspecified;
+use super::port::{refuse_unspecified, set_buffers};
 use crate::packet::{Envelope, IpHeader};
 
 sockopt_impl!(
@@ -40,9 +40,7 @@ impl UdpPort {
         let socket = UdpSocket::bind(address)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         setsockopt(&socket, NoCheck6Rx, &true)?;
-        // The kernel gives what it allows.
-        SockRef::from(&socket).set_recv_buffer_size(buffer_bytes)?;
-        SockRef::from(&socket).set_send_buffer_size(buffer_bytes)?;
+        set_buffers(socket.as_fd(), buffer_bytes)?;
         let SocketAddr::V6(address) = socket.local_addr()? else {
             return Err(io::Error::other("a socket bound to IPv6 has an IPv6 address"));
         };

@@ -32,7 +32,7 @@ pub struct DeviceConfig {
     /// Who drives it.
     pub drive: Drive,
     /// How much the socket is asked to hold for its reader, and for the network. The kernel gives what
-    /// `net.core.rmem_max` and `net.core.wmem_max` allow. What it has no room for is lost and sent again.
+    /// `net.core.rmem_max` and `net.core.wmem_max` allow; to a process with CAP_NET_ADMIN, all of the former. What it has no room for is lost and sent again.
     pub socket_buffer_bytes: usize,
 }
 

@@ -43,7 +43,7 @@ pub struct Connect {
     pub rnr_retries_max: u8,
     /// How long the peer is to wait if there is no receive: 10 µs to 655 ms.
     pub rnr_delay: Duration,
-    /// The most bytes under way; never more than a quarter of what this side's socket holds, for the peer's is likely as
+    /// The most bytes under way; never more than half of what this side's socket holds, for the peer's is likely as
     /// large.
     pub window_bytes_max: usize,
 }
@@ -142,7 +142,7 @@ impl QueuePair {
             timeout: connect.timeout,
             retries_max: connect.retries_max,
             rnr_retries_max: connect.rnr_retries_max,
-            window_bytes_max: connect.window_bytes_max.min(self.device.receive_buffer_bytes() / 4),
+            window_bytes_max: connect.window_bytes_max.min(self.device.receive_buffer_bytes() / 2),
         };
         self.device.act(self.number, |engine| {
             let connection = engine.driver.connection(self.number).expect("it is there until it is dropped");
