@@ -11,6 +11,8 @@ pub struct DiskSettings {
     pub durability: Durability,
     /// How blocks are compressed.
     pub compression: Compression,
+    /// Whether a sort-merge partition of small slices is rewritten with large ones before it counts as finished.
+    pub merge: Merge,
     /// The most that one writer takes of the worker's memory to sort in, in bytes.
     pub sort_bytes_max: usize,
     /// The most that reading ahead takes of the worker's memory, for all partitions together, in bytes.
@@ -35,6 +37,8 @@ impl Default for DiskSettings {
             durability: Durability::None,
             // It takes cores that the tasks may need, and pays only if the data shrinks and the disk is the slower one.
             compression: Compression::None,
+            // It depends on the data and the memory, which nobody knows before they are there.
+            merge: Merge::Auto,
             // A thousand subpartitions still get slices of 256 KiB.
             sort_bytes_max: 256 << 20,
             // The deepest queue of a disk with the largest requests: 128 of 512 KiB.
@@ -70,6 +74,19 @@ pub enum Compression {
     Lz4,
     /// Shrinks more, and takes several times as long.
     Zstd,
+}
+
+/// Whether the regions of a sort-merge partition are merged when all is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Merge {
+    /// If reading many small slices costs more than reading and writing everything once more.
+    #[default]
+    Auto,
+    /// Whenever slices become larger by it.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// The kernel's number for this boot; zero where it does not tell.

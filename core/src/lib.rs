@@ -32,7 +32,7 @@ pub use config::{
     ClusterConfig, Config, ConfigError, DiskConfig, Key, MemoryConfig, Origin, Override, Period, SessionConfig,
     ShuffleConfig, Size, Sources, TrustConfig, TrustMode, process_environment,
 };
-pub use disk_settings::{Compression, DiskSettings, Durability};
+pub use disk_settings::{Compression, DiskSettings, Durability, Merge};
 pub use error::{CreateError, JobError, ReadError, StartError, WriteError};
 pub use gate::{ChannelLocation, Delivery, InputGate};
 pub use job_token::{JobToken, TokenTooShort};

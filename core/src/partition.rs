@@ -17,6 +17,8 @@ pub use kind::{PartitionKind, UnknownKind};
 pub(crate) use log::{BlockLog, ReaderId, Upcoming};
 pub(crate) use manager::{Found, PartitionManager};
 pub(crate) use pipelined::{FlushOutcome, PipelinedWriter, WriterEnd, WriterSettings};
-pub(crate) use sorted::{Bench, Chunk, SetSummary, SortedSettings, SortedWriter, Spill, SpillSettings, Spilled};
+pub(crate) use sorted::{
+    Bench, Chunk, Gathered, MergeNews, SetSummary, SortedSettings, SortedWriter, Spill, SpillSettings, Spilled, Window,
+};
 pub use statistics::PartitionStatistics;
 pub use writer::{FlushInterval, PartitionWriter, PendingRecord, WriterStatistics};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sluice_core::{
     Compression, Config, ConfigError, DirectIo, DiskConfig, DiskEngine, DiskSettings, Durability, EnvironmentConfig,
-    FlushInterval, HugePages, Incarnation, Key, NodeId, Origin, Override, Period, Size, Sources, TrustMode,
+    FlushInterval, HugePages, Incarnation, Key, Merge, NodeId, Origin, Override, Period, Size, Sources, TrustMode,
 };
 
 const TRANSPORTS: &[&str] = &["tcp", "in-process"];
@@ -445,7 +445,7 @@ fn trust_is_read_from_all_layers_and_an_empty_text_takes_a_file_back() {
 #[test]
 fn the_disk_is_read_from_a_file_and_the_engine_gets_its_part() {
     let text = "[disk]\ndirectories = [\"/a\", \"b:c\"]\nengine = \"io-uring\"\ndirect = \"never\"\ndepth = 1\n\
-                threads = 64\ndurability = \"on-finish\"\ncompression = \"zstd\"\nsort_bytes_max = \"32KiB\"\n\
+                threads = 64\ndurability = \"on-finish\"\ncompression = \"zstd\"\nmerge = \"always\"\nsort_bytes_max = \"32KiB\"\n\
                 read_bytes_max = \"1MiB\"\nsort_threads = 0\nrecover_timeout = \"2s\"\n";
     let config = File::new("disk", text).load().unwrap();
     let expected = DiskConfig {
@@ -456,6 +456,7 @@ fn the_disk_is_read_from_a_file_and_the_engine_gets_its_part() {
         threads: 64,
         durability: Durability::OnFinish,
         compression: Compression::Zstd,
+        merge: Merge::Always,
         sort_bytes_max: Size(32 << 10),
         read_bytes_max: Size(1 << 20),
         sort_threads: 0,
@@ -465,6 +466,7 @@ fn the_disk_is_read_from_a_file_and_the_engine_gets_its_part() {
     let settings = DiskSettings {
         durability: Durability::OnFinish,
         compression: Compression::Zstd,
+        merge: Merge::Always,
         sort_bytes_max: 32 << 10,
         read_bytes_max: 1 << 20,
         sort_threads: 0,

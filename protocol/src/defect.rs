@@ -34,13 +34,15 @@ pub enum Defect {
     ForgetFileOnRelease,
     /// One read in eight is never asked of the disk.
     StarveRead,
+    /// A file whose regions are merged is removed before what they are merged into is complete.
+    RemoveBeforeMerged,
     /// Memory that was read into for a consumer that has gone is not given back.
     LeakReadMemory,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 16] = [
+    pub const ALL: [Defect; 17] = [
         Defect::DropCredit,
         Defect::SkipCancelHandshake,
         Defect::ReuseMemoryEarly,
@@ -56,6 +58,7 @@ impl Defect {
         Defect::SyncBeforeTrailer,
         Defect::ForgetFileOnRelease,
         Defect::StarveRead,
+        Defect::RemoveBeforeMerged,
         Defect::LeakReadMemory,
     ];
 
@@ -77,6 +80,7 @@ impl Defect {
             Defect::SyncBeforeTrailer => "sync-before-trailer",
             Defect::ForgetFileOnRelease => "forget-file-on-release",
             Defect::StarveRead => "starve-read",
+            Defect::RemoveBeforeMerged => "remove-before-merged",
             Defect::LeakReadMemory => "leak-read-memory",
         }
     }

@@ -68,6 +68,8 @@ sights! {
     DiskFull: "a disk was full",
     DiskAltered: "a disk altered a bit, or forgot a write",
     WriteBrokenOff: "a worker died with a write under way",
+    Merge: "regions of a partition were merged",
+    MergedOpened: "what was merged was read or recovered",
     PowerLoss: "a machine lost its power",
     SuccessAfterCut: "everything was read although a link was cut",
 }

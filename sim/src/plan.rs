@@ -53,6 +53,7 @@ impl Plan {
         let mut blocking = seed.stream(Purpose::Blocking);
         if with_disks {
             blocking::draw(&mut blocking, &mut jobs, &mut cluster);
+            blocking::draw_merge(&mut seed.stream(Purpose::Merging), &mut cluster);
         }
         cluster.size_memory(&jobs, &mut seed.stream(Purpose::Cluster));
         let mut incidents = faults::draw(&mut seed.stream(Purpose::Faults), &cluster, &jobs);

@@ -24,6 +24,8 @@ pub enum Purpose {
     Disk,
     /// Jobs whose partitions go to disk, and what goes wrong with disks.
     Blocking,
+    /// Whether what is on disks is merged.
+    Merging,
 }
 
 impl Seed {

@@ -99,6 +99,11 @@ fn a_read_that_is_starved_is_found() {
 }
 
 #[test]
+fn a_file_that_is_removed_before_it_is_merged_is_found() {
+    is_caught(Defect::RemoveBeforeMerged);
+}
+
+#[test]
 fn memory_that_was_read_into_and_is_not_given_back_is_found() {
     is_caught(Defect::LeakReadMemory);
 }

@@ -50,6 +50,8 @@ fn a_fixed_set_of_seeds_breaks_no_rule_and_has_seen_what_it_should() {
         Sight::DiskAltered,
         Sight::WriteBrokenOff,
         Sight::PowerLoss,
+        Sight::Merge,
+        Sight::MergedOpened,
     ] {
         assert!(coverage.count(sight) >= 3, "{sight:?} in {} of {SEEDS} runs:\n{coverage}", coverage.count(sight));
     }

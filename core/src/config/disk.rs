@@ -9,7 +9,7 @@ use sluice_plugin::{DirectIo, DiskEngine};
 use super::Config;
 use super::error::ConfigError;
 use super::units::{Period, Size};
-use crate::disk_settings::{Compression, DiskSettings, Durability};
+use crate::disk_settings::{Compression, DiskSettings, Durability, Merge};
 
 /// As deep as any drive has use for: more requests only wait longer.
 const DEPTH_MAX: usize = 128;
@@ -36,6 +36,8 @@ pub struct DiskConfig {
     pub durability: Durability,
     /// How blocks are compressed.
     pub compression: Compression,
+    /// Whether small slices are merged when all is written.
+    pub merge: Merge,
     /// The most that one writer takes to sort in.
     pub sort_bytes_max: Size,
     /// The most that reading ahead takes.
@@ -57,6 +59,7 @@ impl Default for DiskConfig {
             threads: 4,
             durability: own.durability,
             compression: own.compression,
+            merge: own.merge,
             sort_bytes_max: Size(own.sort_bytes_max),
             read_bytes_max: Size(own.read_bytes_max),
             sort_threads: own.sort_threads,
@@ -71,6 +74,7 @@ impl DiskConfig {
         DiskSettings {
             durability: self.durability,
             compression: self.compression,
+            merge: self.merge,
             sort_bytes_max: self.sort_bytes_max.bytes(),
             read_bytes_max: self.read_bytes_max.bytes(),
             sort_threads: self.sort_threads,

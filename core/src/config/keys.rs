@@ -203,6 +203,12 @@ pub(super) const KEYS: &[Key] = &[
         reason: "It takes cores that tasks may need, and pays only if data shrinks and the disk is the slower one.",
     },
     Key {
+        name: "disk.merge",
+        kind: "`auto`, `always` or `never`",
+        meaning: "Whether a sort-merge partition of small slices is rewritten with large ones when all is written; `auto`: where reading them costs more than that (docs/benchmarks.md).",
+        reason: "It depends on the data and the memory, which nobody knows before they are there.",
+    },
+    Key {
         name: "disk.sort_bytes_max",
         kind: "size, at least 32KiB and `memory.buffer_bytes`",
         meaning: "The most that one writer takes of the memory to sort in.",

@@ -5,12 +5,14 @@
 
 mod bench;
 mod log;
+mod merger;
 mod region;
 mod sorter;
 mod spill;
 mod writer;
 
 pub(crate) use bench::Bench;
+pub(crate) use merger::{Gathered, Window};
 pub(crate) use sorter::{Chunk, SetSummary};
-pub(crate) use spill::{Spill, SpillSettings, Spilled};
+pub(crate) use spill::{MergeNews, Spill, SpillSettings, Spilled};
 pub(crate) use writer::{SortedSettings, SortedWriter};

@@ -3,6 +3,7 @@
 
 mod files;
 mod memory;
+mod merging;
 mod reading;
 mod recovery;
 mod stored;

@@ -12,20 +12,23 @@ pub struct PartName {
     pub partition: PartitionId,
     /// The first subpartition of its file set.
     pub first: SubpartitionIndex,
+    /// Its set was written anew with the slices of all regions merged: `…-sub0-m0.spill`.
+    pub is_merged: bool,
     /// Its number in the set.
     pub part: u16,
 }
 
 /// A file name that no part has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no name of a spilled partition: expected job<J>-partition<P>-attempt<A>-sub<S>-<N>.spill")]
+#[error("no name of a spilled partition: expected job<J>-partition<P>-attempt<A>-sub<S>-<N>.spill or …-m<N>.spill")]
 pub struct NotAPart;
 
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PartitionId { job, partition, attempt } = self.partition;
         let Self { first, part, .. } = self;
-        write!(f, "job{job}-partition{partition}-attempt{attempt}-sub{first}-{part}.spill")
+        let merged = if self.is_merged { "m" } else { "" };
+        write!(f, "job{job}-partition{partition}-attempt{attempt}-sub{first}-{merged}{part}.spill")
     }
 }
 
@@ -46,7 +49,9 @@ impl PartName {
         let partition = field("partition")?.parse().ok()?;
         let attempt = field("attempt")?.parse().ok()?;
         let first = SubpartitionIndex(field("sub")?.parse().ok()?);
-        let part = field("")?.parse().ok()?;
-        Some(Self { partition: PartitionId { job, partition, attempt }, first, part })
+        let part = field("")?;
+        let (is_merged, part) = part.strip_prefix('m').map_or((false, part), |part| (true, part));
+        let part = part.parse().ok()?;
+        Some(Self { partition: PartitionId { job, partition, attempt }, first, is_merged, part })
     }
 }

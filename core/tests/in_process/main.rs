@@ -12,6 +12,7 @@ mod flushing;
 mod locations;
 mod losses;
 mod memory;
+mod merging;
 mod partitions;
 mod reading;
 mod resuming;

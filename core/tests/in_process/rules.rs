@@ -8,6 +8,7 @@ mod flushing;
 mod locations;
 mod losses;
 mod memory;
+mod merging;
 mod partitions;
 mod reading;
 mod resuming;

@@ -78,9 +78,9 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_found_by_its_name(job: u64, partition: u64, attempt: u32, first: u32, part: u16) {
+    fn a_part_is_found_by_its_name(job: u64, partition: u64, attempt: u32, first: u32, is_merged: bool, part: u16) {
         let partition = PartitionId { job: JobId(job), partition, attempt };
-        let name = PartName { partition, first: SubpartitionIndex(first), part };
+        let name = PartName { partition, first: SubpartitionIndex(first), is_merged, part };
         prop_assert_eq!(name.to_string().parse(), Ok(name));
     }
 }
@@ -88,7 +88,8 @@ proptest! {
 #[test]
 fn names_are_short_and_made_of_harmless_letters() {
     let partition = PartitionId { job: JobId(u64::MAX), partition: u64::MAX, attempt: u32::MAX };
-    let longest = PartName { partition, first: SubpartitionIndex(u32::MAX), part: u16::MAX }.to_string();
+    let longest = PartName { partition, first: SubpartitionIndex(u32::MAX), is_merged: true, part: u16::MAX };
+    let longest = longest.to_string();
     assert!(longest.len() <= 100, "{longest}: {}", longest.len());
     assert!(longest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{longest}");
 }
@@ -97,6 +98,7 @@ fn names_are_short_and_made_of_harmless_letters() {
 fn what_is_not_exactly_a_name_is_none() {
     let name = "job7-partition3-attempt0-sub0-0.spill";
     assert!(name.parse::<PartName>().is_ok());
+    assert!("job7-partition3-attempt0-sub0-m0.spill".parse::<PartName>().is_ok_and(|name| name.is_merged));
     for other in [
         "",
         "spill",
@@ -104,6 +106,9 @@ fn what_is_not_exactly_a_name_is_none() {
         "job07-partition3-attempt0-sub0-0.spill",
         "job+7-partition3-attempt0-sub0-0.spill",
         "job7-partition3-attempt0-sub0-0-1.spill",
+        "job7-partition3-attempt0-sub0-m.spill",
+        "job7-partition3-attempt0-sub0-mm0.spill",
+        "job7-partition3-attempt0-sub0-m00.spill",
         "job7-partition3-attempt4294967296-sub0-0.spill",
         "x/job7-partition3-attempt0-sub0-0.spill",
         "job7-partition3-attempt0-sub0-0.spill~",

@@ -95,6 +95,11 @@ pub struct ShuffleArgs {
     #[arg(long, value_name = "WHEN", help_heading = "Disk")]
     pub durability: Option<String>,
 
+    /// Whether small slices of a sort-merge partition are merged when all is written: auto, always or never
+    /// [default: auto]
+    #[arg(long, value_name = "WHEN", help_heading = "Disk")]
+    pub merge: Option<String>,
+
     /// Told the address of each worker, says where the others are to look for it: for tests with a line that fails
     #[arg(long, value_name = "ADDRESS", hide = true)]
     pub relay: Option<SocketAddr>,
@@ -198,6 +203,7 @@ impl ShuffleArgs {
             ("--disk-engine", self.disk_engine.is_some()),
             ("--compression", self.compression.is_some()),
             ("--durability", self.durability.is_some()),
+            ("--merge", self.merge.is_some()),
         ];
         match given.iter().find(|(_, is_given)| *is_given && !self.partition.is_retained()) {
             Some((flag, _)) => Err(SettingError::DiskOfPipelined(flag)),
@@ -217,6 +223,7 @@ impl ShuffleArgs {
         settings.set("disk.engine", self.disk_engine.as_ref(), "--disk-engine");
         settings.set("disk.compression", self.compression.as_ref(), "--compression");
         settings.set("disk.durability", self.durability.as_ref(), "--durability");
+        settings.set("disk.merge", self.merge.as_ref(), "--merge");
         settings
     }
 

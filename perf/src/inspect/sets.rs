@@ -11,8 +11,9 @@ use sluice_core::spill::{Header, PAGE_BYTES, PartName};
 
 use super::{InspectError, regular};
 
-/// What all parts of a set have in common: who owns them, the partition, the first subpartition.
-type SetName = (String, PartitionId, u32);
+/// What all parts of a set have in common: who owns them, the partition, the first subpartition, and whether it is the
+/// one that was merged.
+type SetName = (String, PartitionId, u32, bool);
 
 /// The file sets of these files, each with its parts in order. Parts that lie beside a named one belong to it unasked;
 /// those in other directories have to be named.
@@ -42,8 +43,8 @@ pub(super) fn file_sets(files: &[PathBuf]) -> Result<Vec<Vec<PathBuf>>, InspectE
 fn name_of(path: &Path) -> Option<(SetName, u16)> {
     let name = path.file_name()?.to_str()?;
     let (owner, name) = name.split_once('~').unwrap_or(("", name));
-    let PartName { partition, first, part } = name.parse().ok()?;
-    Some(((owner.to_string(), partition, first.0), part))
+    let PartName { partition, first, is_merged, part } = name.parse().ok()?;
+    Some(((owner.to_string(), partition, first.0, is_merged), part))
 }
 
 /// Of one that was renamed: what its first page says.
@@ -54,7 +55,7 @@ fn name_within(file: &File) -> io::Result<Option<(SetName, u16)>> {
     }
     file.read_exact_at(&mut page, 0)?;
     let Ok(Header { set, part }) = Header::decode(&page) else { return Ok(None) };
-    Ok(Some(((format!("renamed {:?}", set.stamp()), set.partition, set.first.0), part)))
+    Ok(Some(((format!("renamed {:?}", set.stamp()), set.partition, set.first.0, false), part)))
 }
 
 fn beside(path: &Path, set: &SetName) -> io::Result<Vec<(u16, PathBuf)>> {

@@ -64,7 +64,7 @@ pub(crate) fn write(folder: &Path) -> [PathBuf; 2] {
     parts[1].extend_from_slice(&footer);
     parts[1].extend_from_slice(&trailer.encode());
     let path = |part: u16| {
-        let name = PartName { partition, first: SubpartitionIndex(0), part };
+        let name = PartName { partition, first: SubpartitionIndex(0), is_merged: false, part };
         folder.join(format!("sluice-0-9~{name}"))
     };
     let paths = [path(0), path(1)];

@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 
+use sluice_core::spill::PartName;
 use sluice_plugin::{DiskDone, DiskError, DiskRequest};
 
 use super::content::draw_part;
@@ -52,10 +53,16 @@ fn perform(state: &mut State, job: &mut Job) -> Result<DiskDone, Failure> {
     match &mut job.request {
         DiskRequest::Create { directory, name } => {
             let content = medium.create(*directory, &life.owner, job.life, name)?;
+            if is_merged(name) {
+                state.journal.saw(Sight::Merge);
+            }
             Ok(DiskDone::Opened { file: life.open(content, false), bytes: 0 })
         }
         DiskRequest::Open { directory, name } => {
             let content = medium.open(*directory, &life.owner, name)?;
+            if is_merged(name) {
+                state.journal.saw(Sight::MergedOpened);
+            }
             Ok(DiskDone::Opened { file: life.open(content, true), bytes: medium.content(content).length() })
         }
         DiskRequest::Allocate { bytes, .. } => medium.lengthen(content(), *bytes).map(done),
@@ -81,6 +88,11 @@ fn perform(state: &mut State, job: &mut Job) -> Result<DiskDone, Failure> {
             medium.space(*directory).map(|(free, total)| DiskDone::Space { free, total })
         }
     }
+}
+
+/// Whether it is what regions were merged into.
+fn is_merged(name: &str) -> bool {
+    name.parse::<PartName>().is_ok_and(|name| name.is_merged)
 }
 
 /// A write that fails may have written something.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_core::{Compression, DiskSettings, Durability, PartitionKind};
+use sluice_core::{Compression, DiskSettings, Durability, Merge, PartitionKind};
 
 use super::cluster::{ClusterPlan, DiskPlan};
 use super::faults::{Fault, Incident};
@@ -28,6 +28,13 @@ pub(super) fn draw(random: &mut Random, jobs: &mut [JobPlan], cluster: &mut Clus
     if jobs.iter().any(|job| job.kind.is_retained()) {
         let drives = cluster.workers.iter().map(|_| drive(random, bytes)).collect();
         cluster.disk = Some(DiskPlan { settings: settings(random), drives });
+    }
+}
+
+/// Decides whether regions are merged. Drawn by itself: plans stay what they were before there was a choice.
+pub(super) fn draw_merge(random: &mut Random, cluster: &mut ClusterPlan) {
+    if let Some(disk) = &mut cluster.disk {
+        disk.settings.merge = *random.pick(&[Merge::Always, Merge::Always, Merge::Auto, Merge::Never]);
     }
 }
 
@@ -74,6 +81,8 @@ fn settings(random: &mut Random) -> DiskSettings {
     DiskSettings {
         durability: if random.chance(50) { Durability::OnFinish } else { Durability::None },
         compression: *random.pick(&[Compression::None, Compression::Lz4, Compression::Zstd]),
+        // Drawn by itself.
+        merge: Merge::Auto,
         sort_bytes_max: (random.magnitude(32 << 10..=1 << 20) as usize).next_multiple_of(32 << 10),
         read_bytes_max: (random.magnitude(64 << 10..=4 << 20) as usize).next_multiple_of(32 << 10),
         sort_threads: 0,

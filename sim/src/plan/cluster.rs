@@ -190,10 +190,11 @@ impl fmt::Display for ClusterPlan {
             )?;
         }
         let Some(DiskPlan { settings, drives }) = &self.disk else { return Ok(()) };
-        let DiskSettings { durability, compression, sort_bytes_max, read_bytes_max, recover_timeout, .. } = settings;
+        let DiskSettings { durability, compression, merge, sort_bytes_max, read_bytes_max, recover_timeout, .. } =
+            settings;
         writeln!(
             f,
-            "partitions on disk: durability {durability:?}, compression {compression:?}, sorted in {} \
+            "partitions on disk: durability {durability:?}, compression {compression:?}, merge {merge:?}, sorted in {} \
              KiB, read in {} KiB, recovery waits {recover_timeout:?}",
             sort_bytes_max >> 10,
             read_bytes_max >> 10

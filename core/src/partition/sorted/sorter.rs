@@ -14,7 +14,7 @@ use crate::spill::{
 /// An event with its kind before it.
 const EVENT_BLOCK_BYTES_MAX: usize = EVENT_BYTES_MAX + 2;
 /// From so many bytes on a directory is written, and its memory free: what is collected of it is on the heap.
-const DIRECTORY_BYTES: usize = 256 << 10;
+pub(super) const DIRECTORY_BYTES: usize = 256 << 10;
 
 /// Aligned bytes that are to be appended to a file set.
 pub(crate) struct Chunk {
@@ -36,6 +36,19 @@ pub(crate) struct SetSummary {
     pub(crate) directories: Vec<DirectoryPlace>,
     /// Bytes of blocks.
     pub(crate) stored_bytes: u64,
+    /// How they lie.
+    pub(crate) slices: Slices,
+}
+
+/// How small the pieces are that a subpartition lies in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slices {
+    /// Regions that were written.
+    pub(crate) regions: u64,
+    /// Slices of one subpartition each.
+    pub(crate) own: u64,
+    /// Where each slice begins that all share: a logical offset.
+    pub(crate) common: Vec<u64>,
 }
 
 /// What a step did.
@@ -57,6 +70,7 @@ struct Set {
     places: Vec<DirectoryPlace>,
     totals: Vec<Totals>,
     stored_bytes: u64,
+    slices: Slices,
     /// The logical end of what was given out.
     end: u64,
 }
@@ -119,6 +133,7 @@ impl Sorter {
             places: Vec::new(),
             totals: vec![Totals::default(); set.count as usize],
             stored_bytes: 0,
+            slices: Slices::default(),
             end: 0,
         });
         Self {
@@ -180,10 +195,12 @@ impl Sorter {
 
     /// For the footers, once all is given out.
     pub(super) fn summaries(&mut self) -> Vec<SetSummary> {
-        let sets = self.sets.drain(..).map(|Set { totals, places: directories, stored_bytes, .. }| SetSummary {
-            totals,
-            directories,
-            stored_bytes,
+        let sets = self.sets.iter_mut().map(|set| SetSummary {
+            // Who asks how much there is until all is complete is told by these.
+            totals: set.totals.clone(),
+            directories: std::mem::take(&mut set.places),
+            stored_bytes: set.stored_bytes,
+            slices: std::mem::take(&mut set.slices),
         });
         sets.collect()
     }
@@ -199,6 +216,7 @@ impl Sorter {
             Next::End => {
                 self.sort = None;
                 self.end_slice();
+                self.sets[self.current as usize].slices.regions += 1;
                 self.give_out_padded()
             }
             Next::Block { target } => self.gather(target),
@@ -271,10 +289,16 @@ impl Sorter {
 
     fn end_slice(&mut self) {
         let Some(slice) = self.slice.take() else { return };
-        let directory = &mut self.sets[self.current as usize].directory;
+        let Set { directory, slices, .. } = &mut self.sets[self.current as usize];
         match slice.target {
-            Some(target) => directory.add(SubpartitionIndex(target), slice.offset, &slice.blocks),
-            None => directory.add_to_all(slice.offset, &slice.blocks),
+            Some(target) => {
+                slices.own += 1;
+                directory.add(SubpartitionIndex(target), slice.offset, &slice.blocks);
+            }
+            None => {
+                slices.common.push(slice.offset);
+                directory.add_to_all(slice.offset, &slice.blocks);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use sluice_protocol::PartitionId;
 
 use super::bench::Bench;
 use super::log::Region;
+use super::merger::{Gathered, Merged, Merger};
 use super::sorter::{Chunk, Room, SetSummary, Sorted, Sorter};
 use crate::mailbox::{Command, Mailbox};
 use crate::partition::BlockLog;
@@ -25,12 +26,17 @@ const CHUNK_MIN: SizeClass = SizeClass::UNIT;
 pub(crate) struct Spill {
     log: Arc<BlockLog>,
     sets: Vec<FileSet>,
+    floor: BufferPool,
     elastic: BufferPool,
     bench: Bench,
     mailbox: Mailbox,
+    /// The subpartition that comes first in each region.
+    rotation: u32,
     state: Mutex<State>,
     /// Held for a step at a time; only who was sent the spill takes it.
     sorter: Mutex<Sorter>,
+    /// The same; there is one while regions are merged.
+    merger: Mutex<Option<Merger>>,
 }
 
 #[derive(Default)]
@@ -58,8 +64,29 @@ struct State {
     given_out: bool,
     /// What is said of it; taken by the reactor.
     summaries: Option<Vec<SetSummary>>,
+    merge: MergeState,
     producer: Option<Waker>,
     outcome: Option<Result<(), Box<str>>>,
+}
+
+/// What reactor and merger tell each other.
+#[derive(Default)]
+struct MergeState {
+    gathered: Option<Gathered>,
+    /// Nothing more is gathered.
+    last: bool,
+    given_up: bool,
+    news: Option<MergeNews>,
+}
+
+/// What the reactor is told while regions are merged.
+pub(crate) enum MergeNews {
+    /// What was gathered is packed: more of it.
+    WantsMore,
+    /// What was read is not what was written; nothing more comes.
+    Damaged(Box<str>),
+    /// All is back that was lent; nothing more comes.
+    GivenUp,
 }
 
 /// What the reactor finds.
@@ -67,6 +94,7 @@ pub(crate) enum Spilled {
     Chunk(Chunk),
     /// Behind the last chunk: what the footers say.
     End(Vec<SetSummary>),
+    Merge(MergeNews),
     Nothing,
     /// It has failed or is given up: files are to be removed.
     Over,
@@ -76,6 +104,8 @@ pub(crate) enum Spilled {
 pub(crate) struct SpillSettings {
     /// One for all subpartitions, or one for each.
     pub(crate) sets: Vec<FileSet>,
+    /// What is always the writer's own.
+    pub(crate) floor: BufferPool,
     /// Memory beyond the floor.
     pub(crate) elastic: BufferPool,
     pub(crate) bench: Bench,
@@ -85,12 +115,13 @@ pub(crate) struct SpillSettings {
 
 impl Spill {
     pub(crate) fn new(log: Arc<BlockLog>, mailbox: Mailbox, settings: SpillSettings) -> Self {
-        let SpillSettings { sets, elastic, bench, block_bytes_max, codec } = settings;
+        let SpillSettings { sets, floor, elastic, bench, block_bytes_max, codec } = settings;
         let id = log.id();
         // Anything that differs from partition to partition does.
         let rotation = (id.partition.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32 % log.subpartitions();
         let sorter = Mutex::new(Sorter::new(&sets, rotation, block_bytes_max, codec));
-        Self { log, sets, elastic, bench, mailbox, state: Mutex::default(), sorter }
+        let merger = Mutex::default();
+        Self { log, sets, floor, elastic, bench, mailbox, rotation, state: Mutex::default(), sorter, merger }
     }
 
     pub(crate) fn id(&self) -> PartitionId {
@@ -173,6 +204,11 @@ impl Spill {
 
     /// Sorts a little. True if there is more to do at once.
     pub(crate) fn work(self: &Arc<Self>) -> bool {
+        let mut merger = lock(&self.merger);
+        if merger.is_some() {
+            return self.work_merging(&mut merger);
+        }
+        drop(merger);
         let mut sorter = lock(&self.sorter);
         let step = sorter.step();
         let mut state = lock(&self.state);
@@ -207,6 +243,77 @@ impl Spill {
         if let Some(producer) = producer {
             producer.wake();
         }
+        false
+    }
+
+    /// The same, once all is sorted.
+    fn work_merging(self: &Arc<Self>, merger: &mut Option<Merger>) -> bool {
+        let Some(merging) = merger else { return false };
+        let step = merging.step();
+        let mut state = lock(&self.state);
+        if state.outcome.is_some() {
+            state.scheduled = false;
+            drop(state);
+            *merger = None;
+            return false;
+        }
+        let mut news = None;
+        let again = match step {
+            _ if state.merge.given_up => {
+                news = Some(MergeNews::GivenUp);
+                false
+            }
+            Merged::Something => true,
+            Merged::Chunk(chunk) => {
+                state.ready.push_back(chunk);
+                self.tell(&mut state);
+                true
+            }
+            Merged::WantsMemory => {
+                let room = self.find_memory(&mut state);
+                state.starved = room.is_none();
+                room.map(|room| merging.put_room(room)).is_some()
+            }
+            Merged::Idle => match state.merge.gathered.take() {
+                Some(gathered) => {
+                    merging.put(gathered);
+                    true
+                }
+                None if state.merge.last => {
+                    merging.end();
+                    true
+                }
+                None => {
+                    state.scheduled = false;
+                    state.merge.news = Some(MergeNews::WantsMore);
+                    self.tell(&mut state);
+                    return false;
+                }
+            },
+            Merged::Ended => {
+                state.summaries = Some(vec![merging.summary()]);
+                false
+            }
+            Merged::Damaged(what) => {
+                news = Some(MergeNews::Damaged(what));
+                false
+            }
+        };
+        if again {
+            return true;
+        }
+        state.scheduled = false;
+        if state.starved {
+            return false;
+        }
+        if let Some(room) = merging.take_room() {
+            state.keep(room);
+        }
+        state.merge.gathered = None;
+        state.merge.news = news;
+        self.tell(&mut state);
+        drop(state);
+        *merger = None;
         false
     }
 
@@ -279,6 +386,9 @@ impl Spill {
         if let Some(summaries) = state.summaries.take() {
             return Spilled::End(summaries);
         }
+        if let Some(news) = state.merge.news.take() {
+            return Spilled::Merge(news);
+        }
         state.told = false;
         Spilled::Nothing
     }
@@ -297,6 +407,53 @@ impl Spill {
         }
     }
 
+    // ── The reactor, when it merges regions ─────────────────────────────────────────────────────────────────────
+
+    /// The subpartition that comes first in each region.
+    pub(crate) fn rotation(&self) -> u32 {
+        self.rotation
+    }
+
+    /// Once all is given out, and only of a partition in one file set: what is gathered from now on is packed anew.
+    pub(crate) fn begin_merge(&self) {
+        *lock(&self.merger) = self.sets.first().map(Merger::new);
+    }
+
+    /// How much memory there is to gather in, in bytes: all that was there to sort in, but for the chunks.
+    pub(crate) fn gather_bytes(&self) -> usize {
+        self.elastic.limit_bytes().saturating_sub(self.chunk_bytes()).max(self.floor_to_gather().bytes())
+    }
+
+    /// The half of the floor that was there to sort in.
+    fn floor_to_gather(&self) -> SizeClass {
+        SizeClass::at_most(self.floor.unit().bytes() / 2).unwrap_or(SizeClass::MIN)
+    }
+
+    /// Memory to gather in: the largest that there is, up to so many bytes, and no crumbs where more is wanted.
+    pub(crate) fn acquire_to_gather(&self, bytes_max: usize) -> Option<BufferMut> {
+        let most = SizeClass::at_most(bytes_max)?;
+        let least = most.min(CHUNK_MIN);
+        let fitting = SizeClass::all().rev().filter(|class| (least..=most).contains(class));
+        let elastic = fitting.into_iter().find_map(|class| self.elastic.try_acquire(class));
+        elastic.or_else(|| self.floor.try_acquire(most.min(self.floor_to_gather())))
+    }
+
+    /// What comes next; `None`: nothing does. Only when more is wanted.
+    pub(crate) fn merge(self: &Arc<Self>, gathered: Option<Gathered>) {
+        let mut state = lock(&self.state);
+        state.merge.last = gathered.is_none();
+        state.merge.gathered = gathered;
+        self.schedule(&mut state);
+    }
+
+    /// Nothing is to be merged: all that is lent comes back, then the reactor is told.
+    pub(crate) fn give_up_merge(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        state.merge.given_up = true;
+        state.starved = false;
+        self.schedule(&mut state);
+    }
+
     /// Memory to write footers from, once all chunks are back; `None` if it has failed meanwhile.
     pub(crate) fn take_memory(&self) -> Option<BufferMut> {
         let mut state = lock(&self.state);
@@ -313,8 +470,8 @@ impl Spill {
             }
             let failed = outcome.is_err();
             state.outcome = Some(outcome);
-            let memory =
-                (state.region.take(), std::mem::take(&mut state.ready), state.take_free(), state.reserve.take());
+            let sorted = (state.region.take(), std::mem::take(&mut state.ready), state.merge.gathered.take());
+            let memory = (sorted, state.take_free(), state.reserve.take());
             if failed {
                 // The reactor has files to remove, the sorter memory to drop.
                 self.tell(&mut state);

@@ -365,9 +365,11 @@ impl Storage {
         let mut by_life: BTreeMap<_, Vec<Found>> = BTreeMap::new();
         for found in std::mem::take(&mut self.recovery.found) {
             let set = found.header.set;
-            by_life.entry((set.partition, set.incarnation)).or_default().push(found);
+            // What was merged stands for itself beside what it was merged from, of which only one is complete, or both.
+            let is_merged = found.name.parse::<PartName>().is_ok_and(|name| name.is_merged);
+            by_life.entry((set.partition, set.incarnation, is_merged)).or_default().push(found);
         }
-        for ((partition, _), found) in by_life {
+        for ((partition, ..), found) in by_life {
             let files: Vec<_> = found.iter().map(|found| (found.directory, found.name.clone())).collect();
             let result = match self.recovery.forgotten.contains(&partition) {
                 true => Err("it is released".into()),

@@ -10,7 +10,7 @@ use sluice_protocol::PartitionId;
 use sluice_protocol::defect::{self, Defect};
 
 use super::stored::{Stored, StoredPart, StoredSet};
-use super::writing::{Part, SetFiles, Step};
+use super::writing::{Part, SetFiles, Step, Writing};
 use super::{Storage, text};
 use crate::disk_settings::Durability;
 use crate::mailbox::Command;
@@ -61,7 +61,8 @@ impl Storage {
         self.look_for_space();
         let Some(writing) = self.writing.get_mut(&id) else { return };
         // All chunks are back, so there is some, unless it has failed meanwhile.
-        let Some(memory) = writing.spill().take_memory() else { return };
+        let memory = writing.tail_memory.take().or_else(|| writing.spill().take_memory());
+        let Some(memory) = memory else { return };
         if defect::is(Defect::FinishBeforeTrailer) {
             writing.spill().conclude(Ok(()));
         }
@@ -170,6 +171,13 @@ impl Storage {
         // With its handle on the memory.
         drop(request);
         if let Err(error) = result {
+            if self.writing.get(&id).is_some_and(|writing| writing.merge.is_some()) {
+                self.give_up_merge(id, &error.to_string());
+                return if self.undo_if_over(id) {
+                } else {
+                    self.advance(id)
+                };
+            }
             self.fail_writing(id, text(&error));
         } else if let Some(tail) = self.writing.get_mut(&id).and_then(|writing| writing.tail.as_mut())
             && let Some(whole) = tail.whole.take()
@@ -186,6 +194,7 @@ impl Storage {
         if self.undo_if_over(id) {
             return;
         }
+        self.remove_source(id);
         let Some(mut writing) = self.writing.remove(&id) else { return };
         let tail = writing.tail.take().expect("its last step was the last of all");
         for part in writing.sets.iter().flat_map(|files| &files.parts) {
@@ -201,6 +210,15 @@ impl Storage {
             return self.release_stored(id);
         }
         self.settings.mailbox.send(Command::Registered(id));
+    }
+}
+
+impl Writing {
+    /// The tail is given up; its memory is there for another one.
+    pub(super) fn keep_tail_memory(&mut self) {
+        let Some(Tail { memory, whole, .. }) = self.tail.take() else { return };
+        let whole = whole.map(|whole| whole.try_thaw().expect("the disk has given its handle back"));
+        self.tail_memory = whole.or(memory);
     }
 }
 

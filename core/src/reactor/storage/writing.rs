@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sluice_memory::Buffer;
+use sluice_memory::{Buffer, BufferMut};
 use sluice_plugin::{DirectoryId, DiskDone, DiskError, DiskRequest, FileId};
 use sluice_protocol::PartitionId;
 
+use super::merging::Merge;
 use super::tail::Tail;
 use super::{Purpose, Storage, done, text};
 use crate::mailbox::Command;
@@ -25,18 +26,26 @@ pub(super) struct Writing {
     spill: Arc<Spill>,
     pub(super) sets: Vec<SetFiles>,
     /// Chunks that cannot be submitted yet.
-    waiting: VecDeque<Chunk>,
+    pub(super) waiting: VecDeque<Chunk>,
     /// Requests of any sort that are under way.
     pub(super) under_way: u32,
     /// Chunks are among them.
     chunks_under_way: u32,
     pub(super) summaries: Option<Vec<SetSummary>>,
+    pub(super) merge: Option<Merge>,
+    /// Whether to merge has been decided.
+    pub(super) merge_considered: bool,
     pub(super) tail: Option<Tail>,
+    /// That of a tail that was given up.
+    pub(super) tail_memory: Option<BufferMut>,
 }
 
 /// The files of one set.
 pub(super) struct SetFiles {
     pub(super) set: FileSet,
+    is_merged: bool,
+    /// How long it will be, if that is known.
+    expected: u64,
     pub(super) parts: Vec<Part>,
     /// The last part takes no more, because its directory has failed.
     closed: bool,
@@ -69,24 +78,45 @@ struct Placed(BTreeMap<u64, (u64, u16, u64)>);
 
 /// What a request of a partition that is written is for.
 pub(super) enum Step {
-    Create { set: u32 },
-    Allocate { set: u32, exact: bool },
-    Chunk { set: u32, part: u16, logical: u64, bytes: usize, memory: Buffer, is_reserve: bool },
+    Create {
+        set: u32,
+    },
+    Allocate {
+        set: u32,
+        exact: bool,
+    },
+    Chunk {
+        set: u32,
+        part: u16,
+        logical: u64,
+        bytes: usize,
+        memory: Buffer,
+        is_reserve: bool,
+    },
     Tail,
+    /// What is there from this logical offset on is read to be merged.
+    MergeRead {
+        logical: u64,
+    },
+    /// The file that was merged into goes.
+    MergeUndone,
 }
 
 impl Writing {
     fn new(spill: Arc<Spill>) -> Self {
-        let sets = spill.sets().iter().map(|set| SetFiles {
-            set: *set,
-            parts: Vec::new(),
-            closed: true,
-            failed: Vec::new(),
-            last_error: None,
-            placed: Placed::default(),
-        });
-        let sets = sets.collect();
-        Self { spill, sets, waiting: VecDeque::new(), under_way: 0, chunks_under_way: 0, summaries: None, tail: None }
+        let sets = spill.sets().iter().map(|set| SetFiles::new(*set)).collect();
+        Self {
+            spill,
+            sets,
+            waiting: VecDeque::new(),
+            under_way: 0,
+            chunks_under_way: 0,
+            summaries: None,
+            merge: None,
+            merge_considered: false,
+            tail: None,
+            tail_memory: None,
+        }
     }
 
     pub(super) fn spill(&self) -> &Arc<Spill> {
@@ -95,6 +125,30 @@ impl Writing {
 }
 
 impl SetFiles {
+    fn new(set: FileSet) -> Self {
+        Self {
+            set,
+            is_merged: false,
+            expected: 0,
+            parts: Vec::new(),
+            closed: true,
+            failed: Vec::new(),
+            last_error: None,
+            placed: Placed::default(),
+        }
+    }
+
+    /// What another one is merged into.
+    pub(super) fn merged(source: &Self) -> Self {
+        let expected = source.parts.iter().map(|part| part.end).sum();
+        Self { is_merged: true, expected, ..Self::new(source.set) }
+    }
+
+    /// The only file.
+    pub(super) fn file(&self) -> Option<FileId> {
+        self.parts.first()?.file
+    }
+
     pub(super) fn extents(&self) -> Extents {
         let mut extents = Extents::new();
         for (logical, (bytes, part, physical)) in &self.placed.0 {
@@ -135,7 +189,12 @@ impl Storage {
             let Some(writing) = self.writing.get_mut(&id) else { return };
             match spill.next() {
                 Spilled::Chunk(chunk) => writing.waiting.push_back(chunk),
-                Spilled::End(summaries) => writing.summaries = Some(summaries),
+                Spilled::End(mut summaries) => {
+                    self.merge_packed(id, &mut summaries);
+                    let Some(writing) = self.writing.get_mut(&id) else { return };
+                    writing.summaries = Some(summaries);
+                }
+                Spilled::Merge(news) => self.merge_news(id, news),
                 Spilled::Nothing => break,
                 Spilled::Over => {
                     // Who waits for its end hears that there is none.
@@ -150,6 +209,9 @@ impl Storage {
     /// Submits what can be submitted.
     pub(super) fn advance(&mut self, id: PartitionId) {
         let Some(writing) = self.writing.get_mut(&id) else { return };
+        if writing.merge.as_ref().is_some_and(Merge::is_given_up) {
+            return self.undo_merge(id);
+        }
         for _ in 0..writing.waiting.len() {
             let Some(writing) = self.writing.get_mut(&id) else { return };
             let Some(chunk) = writing.waiting.pop_front() else { break };
@@ -165,9 +227,9 @@ impl Storage {
         let Some(writing) = self.writing.get_mut(&id) else { return };
         // By the way chunks came out of the queue: of each set in the order of their logical offsets again.
         writing.waiting.make_contiguous().sort_by_key(|chunk| (chunk.set, chunk.logical));
-        let all_written = writing.waiting.is_empty() && writing.chunks_under_way == 0;
+        let all_written = writing.waiting.is_empty() && writing.under_way == 0;
         match &writing.tail {
-            None if all_written && writing.summaries.is_some() => self.begin_tail(id),
+            None if all_written && writing.summaries.is_some() => self.all_is_written(id),
             Some(tail) if tail.awaits_room => self.next_set(id),
             _ => {}
         }
@@ -187,7 +249,8 @@ impl Storage {
         let wanted = part.end + bytes;
         if wanted > part.allocated {
             if !std::mem::replace(&mut part.allocating, true) {
-                let ahead = if part.is_tight { 0 } else { part.end.clamp(ALLOCATION_MIN, ALLOCATION_MAX) };
+                let ahead = part.end.clamp(ALLOCATION_MIN, ALLOCATION_MAX).max(files.expected.saturating_sub(wanted));
+                let ahead = if part.is_tight { 0 } else { ahead };
                 let exact = ahead == 0;
                 part.under_way += 1;
                 let request = DiskRequest::Allocate { file, bytes: wanted + ahead };
@@ -237,7 +300,8 @@ impl Storage {
             return self.fail_writing(id, cause);
         };
         let part = files.parts.len() as u16;
-        let name = PartName { partition: id, first: files.set.first, part }.to_string();
+        let (first, is_merged) = (files.set.first, files.is_merged);
+        let name = PartName { partition: id, first, is_merged, part }.to_string();
         files.closed = false;
         files.parts.push(Part {
             directory,
@@ -253,7 +317,7 @@ impl Storage {
         self.submit_step(id, Step::Create { set }, DiskRequest::Create { directory, name });
     }
 
-    fn remove_part(&mut self, part: Part) {
+    pub(super) fn remove_part(&mut self, part: Part) {
         self.directories.written(part.directory);
         if let Some(file) = part.file {
             self.submit(Purpose::Tidy, DiskRequest::Close { file });
@@ -289,7 +353,8 @@ impl Storage {
                 (part.allocating, part.under_way) = (false, part.under_way - 1);
                 match result {
                     Ok(_) => part.allocated = bytes,
-                    Err(_) if !exact => part.is_tight = true,
+                    // What there is no room for is better not begun to be merged.
+                    Err(_) if !exact && writing.merge.is_none() => part.is_tight = true,
                     Err(error) => self.part_failed(id, set, &error),
                 }
             }
@@ -315,6 +380,12 @@ impl Storage {
                 }
             }
             Step::Tail => return self.tail_step(id, request, done(result)),
+            Step::MergeRead { logical } => {
+                if !self.undo_if_over(id) {
+                    self.merge_read(id, logical, request, result);
+                }
+            }
+            Step::MergeUndone => {}
         }
         if !self.undo_if_over(id) {
             self.advance(id);
@@ -331,6 +402,9 @@ impl Storage {
 
     /// The directory of a set's last part does not do: what is to be written goes elsewhere.
     fn part_failed(&mut self, id: PartitionId, set: u32, error: &DiskError) {
+        if self.writing.get(&id).is_some_and(|writing| writing.merge.is_some()) {
+            return self.give_up_merge(id, &error.to_string());
+        }
         tracing::warn!(partition = %id, "{error}; what is to be written goes to another directory, if there is one");
         metrics::counter!("sluice_disk_failures_total").increment(1);
         let Some(writing) = self.writing.get_mut(&id) else { return };
@@ -357,11 +431,15 @@ impl Storage {
         let Some(writing) = self.writing.get_mut(&id) else { return };
         writing.waiting.clear();
         writing.tail = None;
+        if let Some(merge) = &mut writing.merge {
+            merge.drop_reads();
+        }
         if writing.under_way > 0 {
             return;
         }
         let writing = self.writing.remove(&id).expect("looked at above");
-        for part in writing.sets.into_iter().flat_map(|files| files.parts) {
+        let source = writing.merge.map(|merge| merge.source);
+        for part in writing.sets.into_iter().chain(source).flat_map(|files| files.parts) {
             self.remove_part(part);
         }
         self.look_for_space();

@@ -114,6 +114,7 @@ impl ShuffleEnvironment {
         if let (Some(elastic), Some(spilling)) = (elastic, &self.spilling) {
             let settings = SpillSettings {
                 sets: self.file_sets(kind, id, subpartitions),
+                floor: pool.clone(),
                 elastic: elastic.clone(),
                 bench: spilling.bench.clone(),
                 block_bytes_max: MemoryNeed::disk_block_bytes_max(self.config.buffer_bytes),
