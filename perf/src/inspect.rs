@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use sluice_core::spill::{ReadAt, check_parts};
+use sluice_core::spill::{ReadAt, SliceSizes, check_parts};
 
 use self::report::SetReport;
 use self::sets::file_sets;
@@ -83,6 +83,16 @@ impl ReadAt for Part {
     fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// How large the slices of the only file set among these files are.
+pub(crate) fn slices_of(files: &[PathBuf]) -> Result<SliceSizes, InspectError> {
+    let mut sets = file_sets(files)?;
+    let Some(set) = sets.pop().filter(|_| sets.is_empty()) else {
+        return Err(InspectError::Wrong { wrong: 0, all: sets.len() });
+    };
+    let report = inspect(set)?;
+    if report.is_clean { Ok(report.slices()) } else { Err(InspectError::Wrong { wrong: 1, all: 1 }) }
 }
 
 fn inspect(paths: Vec<PathBuf>) -> Result<SetReport, InspectError> {

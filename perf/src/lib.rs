@@ -11,6 +11,7 @@
 //! | [`shuffle`] | the subcommand that shuffles: workers, and a coordinator that compares |
 //! | [`survey`] | the subcommand that measures the ceilings alone |
 //! | [`disk`] | the subcommand that measures the disk's plug-in beside the raw disk |
+//! | [`slices`] | the subcommand that reads partitions of small and large slices beside the raw disk |
 //! | [`inspect`] | the subcommand that looks into files of partitions |
 //! | [`report`] | the figures, as JSON and as text |
 //! | [`host`] | the machine and this process as the kernel sees them |
@@ -35,5 +36,6 @@ pub mod report;
 pub mod scenario;
 pub mod settings;
 pub mod shuffle;
+pub mod slices;
 pub mod survey;
 pub mod units;

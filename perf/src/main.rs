@@ -14,7 +14,7 @@ use sluice_perf::{
     cli::{Cli, Command},
     disk, inspect,
     shuffle::{self, ShuffleError},
-    survey,
+    slices, survey,
 };
 
 const FAILED: u8 = 1;
@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         Command::Disk(args) => {
             let spec = args.spec().unwrap_or_else(|error| refuse(&error));
             exit_code(disk::run(&spec, args.json.as_deref()))
+        }
+        Command::Slices(args) => {
+            let spec = args.spec().unwrap_or_else(|error| refuse(&error));
+            exit_code(slices::run(&spec, args.json.as_deref()))
         }
         Command::Inspect(args) => exit_code(inspect::run(&args.files, args.json.as_deref())),
         Command::ShuffleWorker => exit_code(shuffle::run_as_process()),

@@ -4,6 +4,7 @@ mod disk;
 mod input;
 mod inspect;
 mod shuffle;
+mod slices;
 
 use clap::{Parser, Subcommand};
 
@@ -13,6 +14,7 @@ pub use input::{Generate, InputArgs, Misplaced};
 pub use inspect::InspectArgs;
 pub(crate) use shuffle::in_one;
 pub use shuffle::{SettingError, ShuffleArgs};
+pub use slices::{SlicesArgs, SlicesSpecError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +32,8 @@ Examples:
       what this machine can do at best
   sluice-perf disk --dir /data
       what a disk does through the engine's plug-in, and without it
+  sluice-perf slices --dir /data
+      how fast partitions of 16 to 4000 subpartitions are read back
 
 Exit status: 0 verified; 1 a mismatch or a failed run; 2 wrong usage; 130 interrupted (Ctrl-C).";
 
@@ -55,6 +59,8 @@ pub enum Command {
     Ceiling(Box<CeilingArgs>),
     /// Measure what the disk's plug-in does of what the disk can
     Disk(Box<DiskArgs>),
+    /// Measure how fast partitions are read, by the number of subpartitions and the size of regions
+    Slices(Box<SlicesArgs>),
     /// Look into files of partitions and check every checksum and the padding
     Inspect(InspectArgs),
     /// A process that `shuffle` starts

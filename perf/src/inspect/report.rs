@@ -118,6 +118,12 @@ struct WarningFigures {
 }
 
 impl SetReport {
+    /// How large its slices are.
+    pub(super) fn slices(&self) -> SliceSizes {
+        let SliceFigures { count, min, median, max } = self.slices;
+        SliceSizes { count, min, median, max }
+    }
+
     pub(super) fn new(parts: Vec<PathBuf>, report: Report) -> Self {
         let set = report.trailer.map(|trailer| trailer.set);
         let set = set.or_else(|| report.headers.iter().flatten().next().map(|header| header.set));
