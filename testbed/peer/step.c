@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 char trouble[256];
 const char *const operation_names[OPERATIONS] = {"send", "send_imm", "write", "write_imm", "read"};
@@ -48,8 +49,11 @@ static bool consumes_receives(enum operation operation) {
 static bool complete(struct connection *self, uint64_t id, struct ibv_wc *completion) {
     time_t deadline = time(NULL) + PATIENCE;
     int found;
-    while ((found = ibv_poll_cq(self->completions, 1, completion)) == 0)
+    while ((found = ibv_poll_cq(self->completions, 1, completion)) == 0) {
         if (time(NULL) > deadline) return wrong("completion %lu did not come within %d s", (long)id, PATIENCE);
+        // The other side may need this processor.
+        usleep(50);
+    }
     if (found < 0) return wrong("the completion queue cannot be polled");
     if (completion->status != IBV_WC_SUCCESS)
         return wrong("completion %lu: %s", (long)completion->wr_id, ibv_wc_status_str(completion->status));
