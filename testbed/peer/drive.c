@@ -23,15 +23,18 @@ static bool run_step(struct talk *talk, struct connection *self, int direction, 
     return expect(self, step) && tell(talk, "perform", step) && check(self, step);
 }
 
+static uint64_t divide_up(uint64_t whole, uint64_t part) { return (whole + part - 1) / part; }
+
 // What the step takes without a needless packet: the packets of its messages from the one side, and from the other an
-// acknowledgement for each message and for each AckReq within a long one, which rxe sets after 64 packets.
+// acknowledgement for each message and for each AckReq within a long one, which rxe sets after 64 packets. A long READ may
+// be asked for in pieces, so that its packets do not come all at once.
 static struct packets ideal(const struct connection *self, int direction, const struct step *step) {
-    enum { PACKETS_PER_ACKREQ = 64 };
-    uint64_t packets = step->size ? (step->size + self->mtu - 1) / self->mtu : 1;
-    uint64_t forth = step->count * packets, back = step->count * (1 + (packets - 1) / PACKETS_PER_ACKREQ);
+    enum { PACKETS_PER_ACKREQ = 64, PACKETS_PER_READ = 32 };
+    uint64_t packets = step->size ? divide_up(step->size, self->mtu) : 1;
+    uint64_t forth = step->count * packets, back = step->count * divide_up(packets, PACKETS_PER_ACKREQ);
     if (step->operation == READ) {
         back = step->count * packets;
-        forth = step->count;
+        forth = step->count * divide_up(packets, PACKETS_PER_READ);
     }
     return direction == PERFORMS ? (struct packets){.sent = forth, .received = back}
                                  : (struct packets){.sent = back, .received = forth};
