@@ -1,4 +1,5 @@
-//! One side of the interoperation tests: obeys a driver on the other side of a TCP connection, which has the whole plan.
+//! One side of the interoperation tests: obeys a driver on the other side of a TCP connection, which has the whole
+//! plan.
 //!
 //!     interop --address fd00::2 [--listen 18515] [--mtu 4096]
 //!

@@ -9,11 +9,12 @@
 //!                             RemoteMemory
 //! ```
 //!
-//! Two halves that know nothing of each other: the requester sends what was posted here, the responder executes what the
-//! peer has posted. The rules are those of the InfiniBand Architecture Specification, volume 1 ("IBTA vol. 1"), chapter 9,
-//! with the RoCEv2 annex A17; where one is applied it is named.
+//! Two halves that know nothing of each other: the requester sends what was posted here, the responder executes what
+//! the peer has posted. The rules are those of the InfiniBand Architecture Specification, volume 1 ("IBTA vol. 1"),
+//! chapter 9, with the RoCEv2 annex A17; where one is applied it is named.
 
 mod attributes;
+mod core;
 mod requester;
 mod responder;
 
@@ -24,6 +25,8 @@ pub use attributes::{
     Capabilities, PathMtu, PostError, READS_MAX, ReceiveAttributes, Rights, SendAttributes, State, TransitionError,
     ack_timeout,
 };
+use core::Core;
+pub use core::Counters;
 use requester::Requester;
 use responder::{Responder, received};
 
@@ -44,76 +47,6 @@ pub struct QueuePair<M> {
     responder: Option<Responder>,
     /// Whose turn it is to send, so that neither half waits for the other.
     responder_next: bool,
-}
-
-/// What both halves need.
-#[derive(Debug)]
-struct Core<M> {
-    number: QueuePairNumber,
-    memory: M,
-    counters: Counters,
-    completions: VecDeque<Completion>,
-    /// From [`State::ReadyToReceive`] on.
-    path: Option<ReceiveAttributes>,
-}
-
-impl<M> Core<M> {
-    fn complete(&mut self, completion: Option<Completion>) {
-        let number = self.number;
-        self.completions.extend(completion.map(|done| Completion { queue_pair: number, ..done }));
-    }
-
-    fn path(&self) -> &ReceiveAttributes {
-        self.path.as_ref().expect("the halves exist from the ready-to-receive state on")
-    }
-
-    fn mtu(&self) -> usize {
-        self.path().path_mtu.bytes()
-    }
-
-    fn partition(&self) -> u16 {
-        self.path().partition
-    }
-
-    fn destination(&self) -> QueuePairNumber {
-        self.path().destination
-    }
-}
-
-/// What a queue pair has seen. Only ever grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Packets sent, all kinds.
-    pub packets_sent: u64,
-    /// Packets taken, all kinds, without those that were dropped.
-    pub packets_received: u64,
-    /// Request packets that had been sent before.
-    pub packets_sent_again: u64,
-    /// Acknowledgements sent, NAKs included.
-    pub acknowledgements_sent: u64,
-    /// Times that no answer came in time.
-    pub timeouts: u64,
-    /// Times that the requester went back.
-    pub retries: u64,
-    /// NAKs for a sequence error from the peer.
-    pub sequence_naks_received: u64,
-    /// NAKs for a sequence error to the peer.
-    pub sequence_naks_sent: u64,
-    /// Times that the peer had no receive.
-    pub rnr_naks_received: u64,
-    /// Times that this side had none.
-    pub rnr_naks_sent: u64,
-    /// Times that a response to a READ was missing.
-    pub responses_missing: u64,
-    /// Request packets with a later number than expected.
-    pub out_of_sequence: u64,
-    /// Request packets that were executed before.
-    pub repeated: u64,
-    /// Answers to what was answered, or not asked.
-    pub stale_answers: u64,
-    /// Requests that were answered with a NAK that ends the connection.
-    pub requests_refused: u64,
 }
 
 /// Why a packet for a queue pair was not looked at.
@@ -139,7 +72,8 @@ impl<M: RemoteMemory> QueuePair<M> {
             receives: VecDeque::new(),
             requester: None,
             responder: None,
-            // A request and the short acknowledgement behind it make one call of the socket; the other way round they do not.
+            // A request and the short acknowledgement behind it make one call of the socket; the other way round they
+            // do not.
             responder_next: false,
         }
     }

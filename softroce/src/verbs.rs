@@ -28,8 +28,8 @@
 //!
 //! **Who drives.** With [`Drive::Thread`] a thread of the device does everything, and all handles can be used from any
 //! thread. With [`Drive::Caller`] nothing happens but in calls of [`Device::turn`], [`Device::park`] and
-//! [`CompletionQueue::wait`], all by one thread: that saves waking up another for each packet. Whoever stops driving leaves
-//! its peers without answers, the acknowledgement of what it has just received included.
+//! [`CompletionQueue::wait`], all by one thread: that saves waking up another for each packet. Whoever stops driving
+//! leaves its peers without answers, the acknowledgement of what it has just received included.
 //!
 //! **Memory** is never aliased: a region is behind a [`Backing`], which copies bytes in and out. A peer may write to it at
 //! any time, as with any RDMA; what a reader sees of a write that has not been completed is not determined.
@@ -37,8 +37,10 @@
 mod clock;
 mod completion_queue;
 mod device;
+mod engine;
 mod memory_region;
 mod queue_pair;
+mod shared;
 
 pub use completion_queue::{CompletionQueue, Overrun, WaitError};
 pub use device::{Device, DeviceConfig, Drive, Event, OpenError};

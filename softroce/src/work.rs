@@ -93,8 +93,8 @@ pub enum CompletionKind {
     ReceiveWrite,
 }
 
-/// Whether a request was done (IBTA vol. 1, 11.6.2). Everything but [`Success`](Status::Success) leaves the queue pair in
-/// the error state.
+/// Whether a request was done (IBTA vol. 1, 11.6.2). Everything but [`Success`](Status::Success) leaves the queue pair
+/// in the error state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Done.

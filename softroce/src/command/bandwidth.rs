@@ -55,8 +55,8 @@ fn row(round: &Round, ceiling: &Throughput, share: f64) -> String {
     format!("{ours:>12.0} {plain:>12.0} {share:>7.2} {cpu:>9} ns {plain_cpu:>9} ns {packets:>9.2} {again:>10}")
 }
 
-/// How many packets a call of the socket sends at most, call by call. All packets of a SEND are of one length; the first of a WRITE
-/// or of a response has a header more, so the one behind it ends its batch.
+/// How many packets a call of the socket sends at most, call by call. All packets of a SEND are of one length; the
+/// first of a WRITE or of a response has a header more, so the one behind it ends its batch.
 fn batches(options: &Bandwidth) -> Vec<usize> {
     let packets = (options.size as usize).div_ceil(options.peer.mtu.bytes()).max(1);
     match options.operation {

@@ -36,8 +36,8 @@ fn open(conversation: &Conversation) -> Result<(UdpSocket, UdpSocketState)> {
     Ok((socket, state))
 }
 
-/// Sends as fast as it can; what counts is what arrives. `batches` are the packets of a call, call by call, again and again; more
-/// than a call takes are sent by several.
+/// Sends as fast as it can; what counts is what arrives. `batches` are the packets of a call, call by call, again and
+/// again; more than a call takes are sent by several.
 pub(super) fn flood(
     conversation: &mut Conversation,
     packet_bytes: usize,

@@ -7,8 +7,8 @@ const NUMBERS: u32 = 1 << 24;
 
 /// The number of a packet on one connection and in one direction.
 ///
-/// Two numbers are compared by their distance: at most half of all numbers can be under way (IBTA vol. 1, 9.7.1), so the
-/// shorter way round is the right one.
+/// Two numbers are compared by their distance: at most half of all numbers can be under way (IBTA vol. 1, 9.7.1), so
+/// the shorter way round is the right one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Psn(u32);
 

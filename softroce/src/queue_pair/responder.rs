@@ -42,8 +42,8 @@ enum Arriving {
     Write { address: u64, key: Key, written: u32, left: u32 },
 }
 
-/// A request that cannot be executed: what the peer is told, and for a receive that it was to go to, what its poster is.
-/// All of them are errors of class C: the queue pair goes to the error state (IBTA vol. 1, 9.9.3.1).
+/// A request that cannot be executed: what the peer is told, and for a receive that it was to go to, what its poster
+/// is. All of them are errors of class C: the queue pair goes to the error state (IBTA vol. 1, 9.9.3.1).
 #[derive(Debug)]
 pub(super) struct Fault {
     nak: Nak,

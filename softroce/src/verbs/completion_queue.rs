@@ -10,11 +10,12 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use thiserror::Error;
 
-use super::device::{Drive, Shared, timespec};
+use super::device::Drive;
+use super::shared::{Shared, timespec};
 use crate::work::{Completion, Status};
 
-/// A completion came when the queue was full. It is lost, so nothing can be said any more of what was posted: the queue is of no
-/// further use, and every queue pair that has it is in error (IBTA vol. 1, 10.2.6 and 11.6.3.1).
+/// A completion came when the queue was full. It is lost, so nothing can be said any more of what was posted: the queue
+/// is of no further use, and every queue pair that has it is in error (IBTA vol. 1, 10.2.6 and 11.6.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a completion queue for {capacity} completions was overrun")]
 pub struct Overrun {
@@ -130,9 +131,9 @@ impl CompletionQueue {
         Ok(content.completions.drain(..taken).collect())
     }
 
-    /// From now on the next completion makes [`fd`](Self::fd) readable; with `solicited_only` the next that the peer asked
-    /// to be told of, or that is an error. Once: then it must be armed again. Look with [`poll`](Self::poll) once more
-    /// after it, for what came before.
+    /// From now on the next completion makes [`fd`](Self::fd) readable; with `solicited_only` the next that the peer
+    /// asked to be told of, or that is an error. Once: then it must be armed again. Look with [`poll`](Self::poll) once
+    /// more after it, for what came before.
     pub fn arm(&self, solicited_only: bool) {
         let mut content = self.queue.content();
         // The stronger wish stays.
@@ -156,8 +157,8 @@ impl CompletionQueue {
         let _ = rustix::io::read(&self.queue.bell, &mut [0; 8]);
     }
 
-    /// Waits for completions and takes all there are; none if `timeout` passes first. With [`Drive::Caller`] the calling
-    /// thread drives the device meanwhile.
+    /// Waits for completions and takes all there are; none if `timeout` passes first. With [`Drive::Caller`] the
+    /// calling thread drives the device meanwhile.
     ///
     /// # Errors
     ///

@@ -29,7 +29,8 @@ impl HeapMemory {
         Arc::new(HeapMemory(RwLock::new(vec![0; bytes].into())))
     }
 
-    /// Looks at the bytes. The device waits meanwhile: with [`Drive::Caller`](super::Drive::Caller) `look` must not drive it.
+    /// Looks at the bytes. The device waits meanwhile: with [`Drive::Caller`](super::Drive::Caller) `look` must not
+    /// drive it.
     pub fn with<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

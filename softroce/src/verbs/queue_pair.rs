@@ -8,8 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::completion_queue::Queue;
-use super::device::{Queues, Shared};
+use super::engine::Queues;
 use super::memory_region::{Domain, ProtectionDomain, random};
+use super::shared::Shared;
 use crate::packet::{Psn, QueuePairNumber, RnrTimer};
 use crate::queue_pair::{
     Capabilities, Counters, PathMtu, PostError, READS_MAX, ReceiveAttributes, Rights, SendAttributes, State,
@@ -49,8 +50,8 @@ pub struct Connect {
 }
 
 impl Default for Connect {
-    /// 1024 bytes, which fit into Ethernet's usual frame; 16 READs; 67 ms, seven times; for ever if there is no receive, each
-    /// time 0.64 ms; 512 KiB under way.
+    /// 1024 bytes, which fit into Ethernet's usual frame; 16 READs; 67 ms, seven times; for ever if there is no
+    /// receive, each time 0.64 ms; 512 KiB under way.
     fn default() -> Connect {
         let sending = SendAttributes::new(Psn::default());
         Connect {
@@ -120,8 +121,8 @@ impl QueuePair {
         Endpoint { address: self.device.address(), number: self.number, first_psn: self.first_psn }
     }
 
-    /// Makes it ready to receive and to send. The peer may send before this side is ready to: what comes too early is lost
-    /// and sent again.
+    /// Makes it ready to receive and to send. The peer may send before this side is ready to: what comes too early is
+    /// lost and sent again.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Two queue pairs over a bad network: whatever happens to packets, every request completes exactly once, in order, with
-//! the right bytes; or the queue pair is in error and everything is flushed.
+//! Two queue pairs over a bad network: whatever happens to packets, every request completes exactly once, in order,
+//! with the right bytes; or the queue pair is in error and everything is flushed.
 //!
 //! `SOFTROCE_SEEDS=10000` runs so many seeds, `SOFTROCE_SEED=17` only that one.
 

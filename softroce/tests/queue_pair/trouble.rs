@@ -1,5 +1,5 @@
-//! Requests that no honest peer makes, or that this side forbids: what the peer is told, what state the queue pair is in,
-//! and that no byte was written.
+//! Requests that no honest peer makes, or that this side forbids: what the peer is told, what state the queue pair is
+//! in, and that no byte was written.
 
 use sluice_softroce::memory::Key;
 use sluice_softroce::packet::{Nak, Opcode, Position, Syndrome};
@@ -11,8 +11,8 @@ use crate::wire::address;
 
 use Position::{First, Last, Middle, Only};
 
-/// The last request was refused: the peer is told why, the connection is over, what was posted is flushed, and memory is
-/// as it was.
+/// The last request was refused: the peer is told why, the connection is over, what was posted is flushed, and memory
+/// is as it was.
 fn refused(stage: &mut Stage, at: i32, nak: Nak, before: &[u8]) {
     assert_eq!(stage.answers(), [(at, Syndrome::Nak(nak))]);
     assert_eq!(stage.queue_pair.state(), State::Error);

@@ -45,8 +45,8 @@ impl Remembered {
 }
 
 impl Responder {
-    /// IBTA vol. 1, 9.7.5.1: a SEND or WRITE is not executed again, only acknowledged, and by the newest number there is;
-    /// a READ is executed again.
+    /// IBTA vol. 1, 9.7.5.1: a SEND or WRITE is not executed again, only acknowledged, and by the newest number there
+    /// is; a READ is executed again.
     pub(super) fn repeat<M: RemoteMemory>(&mut self, packet: &Packet<'_>, core: &mut Core<M>) -> Result<(), Fault> {
         core.counters.repeated += 1;
         match (packet.base().opcode, packet.headers.rdma) {
