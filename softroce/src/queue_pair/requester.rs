@@ -64,7 +64,7 @@ pub(super) fn flushed(request: SendRequest) -> Option<Completion> {
     Entry::new(request, Psn::default(), 1).completion(Status::Flushed)
 }
 
-/// 7 stands for "for ever" (IBTA vol. 1, 9.7.5.2.8 and 11.2.5.2).
+/// 7 stands for "for ever" (IBTA vol. 1, 9.7.5.2.8).
 const RNR_RETRIES_FOR_EVER: u8 = 7;
 
 impl Requester {

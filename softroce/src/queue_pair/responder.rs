@@ -43,7 +43,7 @@ enum Arriving {
 }
 
 /// A request that cannot be executed: what the peer is told, and for a receive that it was to go to, what its poster
-/// is. All of them are errors of class C: the queue pair goes to the error state (IBTA vol. 1, 9.9.3.1).
+/// is. All of them are errors of class C: the queue pair goes to the error state (IBTA vol. 1, 9.9.3).
 #[derive(Debug)]
 pub(super) struct Fault {
     nak: Nak,

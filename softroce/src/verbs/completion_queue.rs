@@ -15,7 +15,7 @@ use super::shared::{Shared, timespec};
 use crate::work::{Completion, Status};
 
 /// A completion came when the queue was full. It is lost, so nothing can be said any more of what was posted: the queue
-/// is of no further use, and every queue pair that has it is in error (IBTA vol. 1, 10.2.6 and 11.6.3.1).
+/// is of no further use, and every queue pair that has it is in error (IBTA vol. 1, 10.2.6 and 11.6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a completion queue for {capacity} completions was overrun")]
 pub struct Overrun {
