@@ -6,6 +6,7 @@ mod owner;
 use std::io;
 use std::path::PathBuf;
 use std::task::Waker;
+use std::time::Duration;
 
 use sluice_memory::{Arena, Buffer, BufferMut, Location};
 use sluice_protocol::{Incarnation, NodeId};
@@ -147,6 +148,13 @@ pub enum DiskRequest {
         /// Its name.
         name: String,
     },
+    /// Say that somebody wants an own file: its [`ListedFile::age`] begins anew. One that is not there counts as done.
+    Touch {
+        /// Where.
+        directory: DirectoryId,
+        /// Its name.
+        name: String,
+    },
     /// All files of all owners in a directory. Owners that are dead and have no files any more are forgotten.
     List {
         /// Where.
@@ -264,6 +272,9 @@ pub struct ListedFile {
     pub state: OwnerState,
     /// How long it is, in bytes.
     pub bytes: u64,
+    /// How long nobody has written or touched it, through all lives, by the clock that the files' times are of; adopting it
+    /// changes nothing. `None` if that clock has gone back behind its time.
+    pub age: Option<Duration>,
 }
 
 /// How the owner of a file fares.

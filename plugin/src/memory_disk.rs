@@ -9,6 +9,7 @@ use std::io;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::device::{Device, Wait};
 use crate::disk::{
@@ -51,6 +52,21 @@ impl MemoryDisk {
     /// The directory and its files are gone, as if it had been unmounted. What is open stays so.
     pub fn lose(&self, directory: DirectoryId) {
         self.medium().lose(directory);
+    }
+
+    /// It is so much later, for the age of files.
+    pub fn pass(&self, time: Duration) {
+        self.medium().pass(time);
+    }
+
+    /// The clock of the files is set back by so much.
+    pub fn set_clock_back(&self, time: Duration) {
+        self.medium().set_back(time);
+    }
+
+    /// The next so many reads of files with this in their name fail, as those of a bad sector.
+    pub fn fail_reads(&self, name: &str, times: u32) {
+        self.medium().fail_reads(name, times);
     }
 
     /// All files: where they are, whose, and their names.
@@ -215,6 +231,7 @@ impl Life {
             DiskRequest::Adopt { directory, owner, name } => {
                 done(medium.adopt(*directory, &self.owner, owner, name), "adopt")
             }
+            DiskRequest::Touch { directory, name } => done(medium.touch(*directory, &self.owner, name), "touch"),
             DiskRequest::List { directory } => {
                 medium.list(*directory, &self.owner).map(DiskDone::Listed).map_err(|at| at.error("list"))
             }

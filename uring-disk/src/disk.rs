@@ -182,6 +182,7 @@ fn directory_of(request: &DiskRequest) -> Option<DirectoryId> {
         | DiskRequest::Open { directory, .. }
         | DiskRequest::Remove { directory, .. }
         | DiskRequest::Adopt { directory, .. }
+        | DiskRequest::Touch { directory, .. }
         | DiskRequest::List { directory }
         | DiskRequest::Space { directory } => Some(*directory),
         _ => None,

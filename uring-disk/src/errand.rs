@@ -6,7 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fdatasync, fstat, fsync, ftruncate, open, statvfs};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fallocate, fdatasync,
+    fstat, fsync, ftruncate, open, statvfs, utimensat,
+};
 use rustix::io::{Errno, retry_on_intr};
 use sluice_plugin::{DirectoryId, DiskDone, DiskError, DiskRequest, FileOwner, is_file_name};
 
@@ -78,6 +81,7 @@ impl Clerk {
                 self.remove(*directory, owner.as_ref().unwrap_or(&self.owner), name)
             }
             DiskRequest::Adopt { directory, owner, name } => self.adopt(*directory, owner, name),
+            DiskRequest::Touch { directory, name } => self.touch(*directory, name),
             DiskRequest::List { directory } => {
                 let path = &self.directory(*directory).path;
                 let listed = listing::list(path, &self.owner).map_err(|source| failed("list", path, source))?;
@@ -149,6 +153,17 @@ impl Clerk {
         }
         // Of two who rename it, one finds it.
         fs::rename(&from, &to).map_err(|error| failed("adopt", &from, error))
+    }
+
+    /// Its time is now, by the clock of the file system's writes.
+    fn touch(&self, directory: DirectoryId, name: &str) -> Result<(), DiskError> {
+        let path = self.path("touch", directory, &self.owner, name)?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+        match utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("touch", &path, error.into())),
+        }
     }
 
     /// For an own file: nothing to ask, and nothing to hold. One who is dead and has no files is taken for alive while

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use sluice_plugin::{FileOwner, ListedFile, OwnerState};
 
@@ -23,7 +24,9 @@ pub(crate) fn list(directory: &Path, own: &FileOwner) -> io::Result<Vec<ListedFi
                 let Ok(found) = entry.metadata() else { continue };
                 if found.is_file() {
                     owners.insert(owner.clone(), true);
-                    files.push((owner, name, found.len()));
+                    // The time of its last write, which a rename leaves as it is; a clock that has gone back tells nothing.
+                    let age = found.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+                    files.push((owner, name, found.len(), age));
                 }
             }
             Some(Entry::Lease(owner) | Entry::Probe(owner)) => {
@@ -44,9 +47,9 @@ pub(crate) fn list(directory: &Path, own: &FileOwner) -> io::Result<Vec<ListedFi
         }
         states.insert(owner, state);
     }
-    let listed = |(owner, name, bytes)| {
+    let listed = |(owner, name, bytes, age)| {
         let state = states[&owner];
-        ListedFile { name, owner, state, bytes }
+        ListedFile { name, owner, state, bytes, age }
     };
     Ok(files.into_iter().map(listed).collect())
 }

@@ -62,6 +62,7 @@ macro_rules! disk_conformance {
             a_directory_that_vanishes_is_an_error_and_no_more
             a_list_tells_own_files_and_their_lengths
             files_of_the_living_are_left_alone
+            a_list_tells_how_long_nobody_has_touched_a_file
             files_of_the_dead_are_found_adopted_and_read
             files_of_the_dead_can_be_removed
             of_two_who_adopt_a_file_one_gets_it

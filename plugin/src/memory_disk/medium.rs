@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sluice_memory::{Buffer, BufferMut};
 
@@ -18,6 +19,10 @@ pub(super) struct Medium {
     contents: BTreeMap<ContentId, Content>,
     next: u64,
     alive: BTreeSet<FileOwner>,
+    /// Since the beginning, as it was told.
+    now: Duration,
+    /// Of files with this in their name, so many reads more will fail.
+    failing: (String, u32),
 }
 
 #[derive(Debug)]
@@ -41,6 +46,8 @@ struct Content {
     bytes: u64,
     openings: usize,
     has_name: bool,
+    /// When it was written or touched last.
+    changed: Duration,
 }
 
 impl Medium {
@@ -61,7 +68,14 @@ impl Medium {
             names: BTreeMap::new(),
         };
         let directories = bytes_max.iter().enumerate().map(directory).collect();
-        Self { directories, contents: BTreeMap::new(), next: 0, alive: BTreeSet::new() }
+        Self {
+            directories,
+            contents: BTreeMap::new(),
+            next: 0,
+            alive: BTreeSet::new(),
+            now: Duration::ZERO,
+            failing: (String::new(), 0),
+        }
     }
 
     pub(super) fn paths(&self) -> Vec<PathBuf> {
@@ -78,6 +92,18 @@ impl Medium {
     }
 
     // ── From outside ────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn fail_reads(&mut self, name: &str, times: u32) {
+        self.failing = (name.to_owned(), times);
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(super) fn set_back(&mut self, time: Duration) {
+        self.now = self.now.saturating_sub(time);
+    }
 
     pub(super) fn resize(&mut self, directory: DirectoryId, bytes_max: u64) {
         self.directories[usize::from(directory.0)].bytes_max = bytes_max;
@@ -184,6 +210,14 @@ impl Medium {
         Ok(())
     }
 
+    pub(super) fn touch(&mut self, directory: DirectoryId, owner: &FileOwner, name: &str) -> Result<(), Failure> {
+        let place = self.place(directory, owner, name)?;
+        if let Some(content) = self.names(directory).get(&place.key).copied() {
+            self.has_changed(content);
+        }
+        Ok(())
+    }
+
     pub(super) fn list(&mut self, directory: DirectoryId, by: &FileOwner) -> Result<Vec<ListedFile>, Failure> {
         self.directory(directory)?;
         let listed = |((owner, name), content): (&(FileOwner, String), &ContentId)| ListedFile {
@@ -195,6 +229,7 @@ impl Medium {
                 _ => OwnerState::Dead,
             },
             bytes: self.contents[content].bytes,
+            age: self.now.checked_sub(self.contents[content].changed),
         };
         Ok(self.directories[usize::from(directory.0)].names.iter().map(listed).collect())
     }
@@ -221,6 +256,7 @@ impl Medium {
             return Err(Failure { path: path.clone(), offset: None, kind: ErrorKind::StorageFull });
         }
         self.content(content).bytes += more;
+        self.has_changed(content);
         Ok(())
     }
 
@@ -236,8 +272,12 @@ impl Medium {
         Ok(())
     }
 
-    pub(super) fn read(&self, content: ContentId, offset: u64, into: &mut [BufferMut]) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, content: ContentId, offset: u64, into: &mut [BufferMut]) -> Result<(), Failure> {
         let content = &self.contents[&content];
+        if self.failing.1 > 0 && content.path.to_string_lossy().contains(&self.failing.0) {
+            self.failing.1 -= 1;
+            return Err(Failure { path: content.path.clone(), offset: Some(offset), kind: ErrorKind::Other });
+        }
         let mut at = offset;
         for page in into.iter_mut().flat_map(|piece| piece.chunks_mut(PAGE)) {
             if at + PAGE as u64 > content.bytes {
@@ -295,13 +335,25 @@ impl Medium {
         let at = &mut self.directories[usize::from(directory.0)];
         let path = at.path.join(format!("{}~{}", key.0.0, key.1));
         at.names.insert(key, id);
-        let content = Content { directory, path, pages: BTreeMap::new(), bytes: 0, openings: 0, has_name: true };
+        let content = Content {
+            directory,
+            path,
+            pages: BTreeMap::new(),
+            bytes: 0,
+            openings: 0,
+            has_name: true,
+            changed: self.now,
+        };
         self.contents.insert(id, content);
         id
     }
 
     fn content(&mut self, id: ContentId) -> &mut Content {
         self.contents.get_mut(&id).expect("it has a name, or is open")
+    }
+
+    fn has_changed(&mut self, content: ContentId) {
+        self.content(content).changed = self.now;
     }
 
     fn used(&self, directory: DirectoryId) -> u64 {

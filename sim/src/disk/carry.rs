@@ -80,9 +80,13 @@ fn perform(state: &mut State, job: &mut Job) -> Result<DiskDone, Failure> {
         }
         DiskRequest::Remove { directory, owner, name } => {
             let whose = owner.as_ref().unwrap_or(&life.owner);
+            if *whose != life.owner {
+                state.journal.saw(Sight::Swept);
+            }
             medium.remove(*directory, &life.owner, whose, name).map(done)
         }
         DiskRequest::Adopt { directory, owner, name } => medium.adopt(*directory, &life.owner, owner, name).map(done),
+        DiskRequest::Touch { directory, name } => medium.touch(*directory, &life.owner, name).map(done),
         DiskRequest::List { directory } => medium.list(*directory, &life.owner).map(DiskDone::Listed),
         DiskRequest::Space { directory } => {
             medium.space(*directory).map(|(free, total)| DiskDone::Space { free, total })
@@ -181,6 +185,7 @@ fn operation(request: &DiskRequest) -> &'static str {
         DiskRequest::Close { .. } => "close",
         DiskRequest::Remove { .. } => "remove",
         DiskRequest::Adopt { .. } => "adopt",
+        DiskRequest::Touch { .. } => "touch",
         DiskRequest::List { .. } => "list",
         DiskRequest::Space { .. } => "ask for the room in",
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use sluice_core::Time;
 use sluice_plugin::{DISK_ALIGNMENT, DirectoryId, FileOwner};
 
 use super::versions::Versions;
@@ -30,6 +31,8 @@ pub(super) struct Content {
     /// Those that were ever written; the others are zeros.
     pages: BTreeMap<u64, Versions<Page>>,
     pub(super) openings: usize,
+    /// When it was written or touched last. Survives as it is: what a loss of power does to it only makes it older.
+    pub(super) changed_at: Time,
     /// Where a write has failed: anything may be there.
     failed: Vec<Range<u64>>,
 }
@@ -54,7 +57,16 @@ pub(super) fn draw_part(random: &mut Random, pages: usize) -> Vec<usize> {
 impl Content {
     pub(super) fn new(directory: DirectoryId, life: u64) -> Self {
         let (name, bytes) = (Versions::new(None), Versions::new(0));
-        Self { directory, life, name, bytes, pages: BTreeMap::new(), openings: 0, failed: Vec::new() }
+        Self {
+            directory,
+            life,
+            name,
+            bytes,
+            pages: BTreeMap::new(),
+            openings: 0,
+            changed_at: Time(0),
+            failed: Vec::new(),
+        }
     }
 
     pub(super) fn length(&self) -> u64 {

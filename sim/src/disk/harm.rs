@@ -43,6 +43,8 @@ pub enum Mishap {
     Failed,
     /// There was no room.
     Full,
+    /// A directory was lost, with its files.
+    Lost,
     /// What is on the medium, or what was read of it, is not what was written.
     Altered,
 }

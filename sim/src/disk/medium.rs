@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 
+use sluice_core::Time;
 use sluice_memory::{Buffer, BufferMut};
 use sluice_plugin::{DirectoryId, DiskRequest, FileOwner, ListedFile, OwnerState, is_file_name};
 
@@ -16,6 +17,8 @@ pub(super) struct Medium {
     created: u64,
     /// The number of the last change of anything.
     changes: u64,
+    /// The disk's time.
+    pub(super) now: Time,
 }
 
 pub(super) struct Directory {
@@ -54,7 +57,7 @@ impl Medium {
             names: BTreeMap::new(),
         };
         let directories = bytes_max.iter().enumerate().map(directory).collect();
-        Self { directories, contents: BTreeMap::new(), alive: BTreeSet::new(), created: 0, changes: 0 }
+        Self { directories, contents: BTreeMap::new(), alive: BTreeSet::new(), created: 0, changes: 0, now: Time(0) }
     }
 
     /// What a sync that is asked for now covers.
@@ -79,6 +82,7 @@ impl Medium {
         self.created += 1;
         let number = self.change();
         let mut content = Content::new(directory, life);
+        content.changed_at = self.now;
         content.name.change(number, Some(place.key.clone()));
         content.openings = 1;
         self.contents.insert(id, content);
@@ -139,6 +143,14 @@ impl Medium {
         Ok(())
     }
 
+    pub(super) fn touch(&mut self, directory: DirectoryId, owner: &FileOwner, name: &str) -> Result<(), Failure> {
+        let place = self.place(directory, owner, name)?;
+        if let Some(id) = self.names(directory).get(&place.key).copied() {
+            self.content(id).changed_at = self.now;
+        }
+        Ok(())
+    }
+
     pub(super) fn list(&mut self, directory: DirectoryId, by: &FileOwner) -> Result<Vec<ListedFile>, Failure> {
         self.directory(directory)?;
         let listed = |((owner, name), content): (&Name, &ContentId)| ListedFile {
@@ -150,6 +162,7 @@ impl Medium {
                 _ => OwnerState::Dead,
             },
             bytes: self.contents[content].length(),
+            age: Some(self.now.since(self.contents[content].changed_at)),
         };
         Ok(self.directories[usize::from(directory.0)].names.iter().map(listed).collect())
     }
@@ -164,14 +177,16 @@ impl Medium {
 
     pub(super) fn lengthen(&mut self, id: ContentId, bytes: u64) -> Result<(), Failure> {
         self.find_room(id, bytes)?;
-        let number = self.change();
+        let (number, now) = (self.change(), self.now);
+        self.content(id).changed_at = now;
         self.content(id).lengthen(number, bytes);
         Ok(())
     }
 
     pub(super) fn truncate(&mut self, id: ContentId, bytes: u64) -> Result<(), Failure> {
         self.find_room(id, bytes)?;
-        let number = self.change();
+        let (number, now) = (self.change(), self.now);
+        self.content(id).changed_at = now;
         self.content(id).truncate(number, bytes);
         Ok(())
     }
@@ -200,7 +215,8 @@ impl Medium {
 
     /// What a write that did not end has left, whether there is room or not: of each page so many sectors.
     pub(super) fn write_part(&mut self, id: ContentId, offset: u64, from: &[Buffer], sectors: &[usize]) {
-        let number = self.change();
+        let (number, now) = (self.change(), self.now);
+        self.content(id).changed_at = now;
         let pages = from.iter().flat_map(|piece| piece.chunks(PAGE)).zip(sectors.iter().copied());
         self.content(id).write(number, offset / PAGE as u64, pages);
     }
@@ -225,6 +241,7 @@ impl Medium {
             | DiskRequest::Open { directory, .. }
             | DiskRequest::Remove { directory, .. }
             | DiskRequest::Adopt { directory, .. }
+            | DiskRequest::Touch { directory, .. }
             | DiskRequest::List { directory }
             | DiskRequest::Space { directory } => *directory,
             _ => self.contents[&content.expect("the others are for an open file")].directory,

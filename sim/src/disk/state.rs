@@ -10,7 +10,7 @@ use super::carry;
 use super::content::ContentId;
 use super::drive::Drive;
 use super::fault::DiskFault;
-use super::harm::Harm;
+use super::harm::{Harm, Mishap};
 use super::medium::Medium;
 use super::spindle::{Job, Spindle};
 use super::watch;
@@ -141,11 +141,13 @@ impl State {
         while let Some(directory) = self.first_due().filter(|(due, _)| *due <= now).map(|(_, directory)| directory) {
             let (at, job) = self.spindles[directory].take_done(now).expect("it has just said so");
             self.now = self.now.max(at);
+            self.medium.now = self.now;
             self.complete(job);
             let Self { spindles, drive, random, harm, .. } = self;
             spindles[directory].begin(at, drive, random, harm.delay(at));
         }
         self.now = now;
+        self.medium.now = now;
     }
 
     fn first_due(&self) -> Option<(Time, usize)> {
@@ -174,7 +176,11 @@ impl State {
     pub(super) fn harm(&mut self, fault: DiskFault) {
         self.harm.arm(self.now, fault);
         match fault {
-            DiskFault::Lose { directory } => self.medium.lose(DirectoryId(directory)),
+            DiskFault::Lose { directory } => {
+                let path = self.medium.directories[usize::from(directory)].path.clone();
+                self.harm.note(Mishap::Lost, path);
+                self.medium.lose(DirectoryId(directory));
+            }
             DiskFault::Resize { directory, bytes_max } => {
                 self.medium.directories[usize::from(directory)].bytes_max = bytes_max;
             }

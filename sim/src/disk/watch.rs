@@ -15,6 +15,7 @@ pub(super) fn submitted(state: &State, job: &Job) {
     state.journal.note(&[70, *life, *token, key(request)], || {
         format!("{}: {} asks, as {token}: {}", state.name, owner.0, words(state, job))
     });
+    leaves_the_living_alone(state, job);
     let (Some(id), Some(range)) = (job.content, pages(request)) else { return };
     let content = &state.medium.contents[&id];
     let is_read = matches!(request, DiskRequest::Read { .. });
@@ -33,6 +34,18 @@ pub(super) fn submitted(state: &State, job: &Job) {
             let text = format!("{}: in no order: {} and {}", owner.0, words(state, other), words(state, job));
             state.journal.fail(Rule::Disk, text);
         }
+    }
+}
+
+/// What belongs to somebody who lives is not even asked for.
+fn leaves_the_living_alone(state: &State, job: &Job) {
+    let own = &state.lives[&job.life].owner;
+    let (DiskRequest::Remove { owner: Some(owner), .. } | DiskRequest::Adopt { owner, .. }) = &job.request else {
+        return;
+    };
+    if owner != own && state.medium.alive.contains(owner) {
+        let text = format!("{} wants what belongs to {}, who lives: {}", own.0, owner.0, words(state, job));
+        state.journal.fail(Rule::Disk, text);
     }
 }
 
@@ -63,6 +76,7 @@ fn key(request: &DiskRequest) -> u64 {
         DiskRequest::Remove { name, .. } => (8, name.len() as u64),
         DiskRequest::Adopt { name, .. } => (9, name.len() as u64),
         DiskRequest::List { directory } => (10, directory.0.into()),
+        DiskRequest::Touch { name, .. } => (12, name.len() as u64),
         DiskRequest::Space { directory } => (11, directory.0.into()),
     };
     kind << 56 ^ more

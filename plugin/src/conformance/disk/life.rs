@@ -199,7 +199,19 @@ impl Life {
         self.close(file);
     }
 
+    /// What is there, without the ages, which no rule can know.
     pub(crate) fn list(&mut self) -> Vec<ListedFile> {
+        let ageless = |file| ListedFile { age: None, ..file };
+        self.list_with_ages().into_iter().map(ageless).collect()
+    }
+
+    /// How old a file is, of whoever.
+    pub(crate) fn age(&mut self, name: &str) -> Option<Duration> {
+        let found = self.list_with_ages().into_iter().find(|file| file.name == name);
+        found.expect("it is there").age
+    }
+
+    fn list_with_ages(&mut self) -> Vec<ListedFile> {
         match self.run(DiskRequest::List { directory: HERE }).1 {
             Ok(DiskDone::Listed(mut files)) => {
                 files.sort_by(|one, other| (&one.owner, &one.name).cmp(&(&other.owner, &other.name)));
@@ -317,6 +329,10 @@ pub(crate) fn remove_of(owner: &FileOwner, name: &str) -> DiskRequest {
 
 pub(crate) fn adopt(owner: &FileOwner, name: &str) -> DiskRequest {
     DiskRequest::Adopt { directory: HERE, owner: owner.clone(), name: name.into() }
+}
+
+pub(crate) fn touch(name: &str) -> DiskRequest {
+    DiskRequest::Touch { directory: HERE, name: name.into() }
 }
 
 /// Bytes that tell one `seed` from another, and one place from another.

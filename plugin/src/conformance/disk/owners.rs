@@ -2,11 +2,11 @@
 
 use std::io::ErrorKind;
 
-use super::life::{Life, PAGE, adopt, remove, remove_of};
+use super::life::{Life, PAGE, adopt, remove, remove_of, touch};
 use crate::disk::{DiskDone, DiskError, DiskFactory, ListedFile, OwnerState};
 
 fn listed(life: &Life, name: &str, state: OwnerState, pages: usize) -> ListedFile {
-    ListedFile { name: name.into(), owner: life.owner(), state, bytes: (pages * PAGE) as u64 }
+    ListedFile { name: name.into(), owner: life.owner(), state, bytes: (pages * PAGE) as u64, age: None }
 }
 
 /// Open ones as well as closed ones.
@@ -20,6 +20,24 @@ pub fn a_list_tells_own_files_and_their_lengths(factory: &dyn DiskFactory) {
     let expected = [own("a", 1), own("b", 4)];
     assert_eq!(life.list(), expected);
     life.end();
+}
+
+/// Also where its owner is dead; and to touch one that is not there is no error.
+pub fn a_list_tells_how_long_nobody_has_touched_a_file(factory: &dyn DiskFactory) {
+    let mut dead = Life::numbered(factory, 1);
+    dead.leave_file("a", 1, 1);
+    assert!(dead.age("a").is_some(), "the clock goes on");
+    dead.done(touch("a"));
+    dead.done(touch("never-there"));
+    assert!(dead.age("a").is_some());
+    dead.drop_disk();
+    let mut heir = Life::numbered(factory, 2);
+    let before = heir.age("a");
+    heir.done(adopt(&dead.owner(), "a"));
+    assert!(heir.age("a") >= before, "to adopt it is not to touch it");
+    heir.done(remove("a"));
+    heir.end();
+    dead.end();
 }
 
 /// They are listed as alive, and cannot be adopted or removed; a name is free to each of two.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::life::{HERE, Life, PAGE, create, open, remove};
+use super::life::{HERE, Life, PAGE, create, open, remove, touch};
 use crate::disk::{DiskFactory, DiskRequest};
 
 /// `Ready` is for what has happened, and a file is readable only until it is polled for.
@@ -37,6 +37,7 @@ pub fn a_reactor_that_sleeps_is_woken_by_every_kind_of_completion(factory: &dyn 
         open("no/name"),
         DiskRequest::List { directory: HERE },
         DiskRequest::Space { directory: HERE },
+        touch("wakes"),
         remove("wakes"),
         DiskRequest::Close { file },
     ];
