@@ -19,7 +19,8 @@ pub struct DiskSettings {
     pub read_bytes_max: usize,
     /// Threads that sort; with none the reactor's thread sorts between its turns.
     pub sort_threads: usize,
-    /// How long a finished partition that a dead process left waits to be claimed before it is removed.
+    /// How long a finished partition waits, after the death of the process that had it, to be claimed before it is removed:
+    /// by the time of its files, through all lives of its worker and what lies between them.
     pub recover_timeout: Duration,
     /// Which boot of the machine this is: a process of another one is dead, whatever its number.
     pub boot: [u8; 16],

@@ -41,7 +41,7 @@ pub use partition::{
     FlushInterval, HeldPartition, PartitionKind, PartitionStatistics, PartitionWriter, PendingRecord, UnknownKind,
     WriterStatistics,
 };
-pub use reactor::Reactor;
+pub use reactor::{Reactor, UnreadPartition};
 pub use record::{RecordBatch, RecordReader, RecordTooLong};
 pub use service::{
     DescriptorError, Devices, EnvironmentConfig, FinishError, JobSpec, PartitionSpec, ProducerLocation, ReactorDrive,

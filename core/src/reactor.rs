@@ -33,6 +33,7 @@ use gates::ServedGate;
 use incoming::Subscription;
 use sessions::Sessions;
 use storage::Storage;
+pub use storage::UnreadPartition;
 pub(crate) use storage::{ReadPools, Recovered, StorageSettings};
 use timers::Timers;
 
@@ -302,6 +303,7 @@ impl Reactor {
         if log.kind().is_retained()
             && let Some(storage) = &mut self.storage
         {
+            storage.claim(log.id());
             storage.attach(log.id(), reader, subpartition, first);
         }
     }

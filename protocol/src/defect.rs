@@ -38,11 +38,17 @@ pub enum Defect {
     RemoveBeforeMerged,
     /// Memory that was read into for a consumer that has gone is not given back.
     LeakReadMemory,
+    /// Recovery removes a file that it could not read.
+    RemoveUnread,
+    /// Recovery takes files from workers that live.
+    TakeFromTheLiving,
+    /// What dead neighbours have left in a directory is never removed.
+    LeaveTheDead,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Defect; 17] = [
+    pub const ALL: [Defect; 20] = [
         Defect::DropCredit,
         Defect::SkipCancelHandshake,
         Defect::ReuseMemoryEarly,
@@ -60,6 +66,9 @@ impl Defect {
         Defect::StarveRead,
         Defect::RemoveBeforeMerged,
         Defect::LeakReadMemory,
+        Defect::RemoveUnread,
+        Defect::TakeFromTheLiving,
+        Defect::LeaveTheDead,
     ];
 
     /// Its name on a command line.
@@ -82,6 +91,9 @@ impl Defect {
             Defect::StarveRead => "starve-read",
             Defect::RemoveBeforeMerged => "remove-before-merged",
             Defect::LeakReadMemory => "leak-read-memory",
+            Defect::RemoveUnread => "remove-unread",
+            Defect::TakeFromTheLiving => "take-from-the-living",
+            Defect::LeaveTheDead => "leave-the-dead",
         }
     }
 

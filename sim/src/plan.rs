@@ -3,11 +3,14 @@
 mod blocking;
 mod cluster;
 mod faults;
+mod housing;
 mod script;
 mod workload;
 
 use std::fmt;
 use std::time::Duration;
+
+use sluice_core::Merge;
 
 pub use cluster::{ClusterPlan, DiskPlan, WorkerPlan};
 pub use faults::{Fault, Incident};
@@ -32,7 +35,21 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: Seed) -> Self {
-        Self::draw(seed, blocking::BLOCKING)
+        let mut plan = Self::draw(seed, blocking::BLOCKING);
+        let Self { cluster, jobs, incidents, .. } = &mut plan;
+        blocking::draw_merge(&mut seed.stream(Purpose::Merging), cluster);
+        housing::draw(&mut seed.stream(Purpose::Housing), jobs, cluster, incidents);
+        plan
+    }
+
+    /// The plan of a seed without what was added when files were merged and workers began to share directories: as it was
+    /// drawn before.
+    pub fn with_own_disks(seed: Seed) -> Self {
+        let mut plan = Self::draw(seed, blocking::BLOCKING);
+        if let Some(disk) = &mut plan.cluster.disk {
+            disk.settings.merge = Merge::Never;
+        }
+        plan
     }
 
     /// One of the first plans with disks that is like this.
@@ -53,7 +70,6 @@ impl Plan {
         let mut blocking = seed.stream(Purpose::Blocking);
         if with_disks {
             blocking::draw(&mut blocking, &mut jobs, &mut cluster);
-            blocking::draw_merge(&mut seed.stream(Purpose::Merging), &mut cluster);
         }
         cluster.size_memory(&jobs, &mut seed.stream(Purpose::Cluster));
         let mut incidents = faults::draw(&mut seed.stream(Purpose::Faults), &cluster, &jobs);

@@ -92,7 +92,7 @@ pub(crate) struct Run {
     pub(crate) plan: Rc<Plan>,
     pub(crate) journal: Journal,
     pub(crate) network: Network,
-    /// By worker; none if no job needs them.
+    /// By worker, some of which may be on the same; none if no job needs them.
     pub(crate) disks: Vec<SimDisk>,
     pub(crate) now: Time,
     pub(crate) began: Time,
@@ -136,7 +136,13 @@ impl Run {
             let random = Seed(draws.bits()).stream(Purpose::Disk);
             SimDisk::new(format!("disk-{worker}"), drive.clone(), random, journal.clone())
         });
-        let disks = disks.collect();
+        let own: Vec<SimDisk> = disks.collect();
+        let homes = plan.cluster.disk.iter().flat_map(|disk| &disk.homes);
+        let disks: Vec<_> = homes.map(|home| own[*home].clone()).collect();
+        if plan.cluster.disk.as_ref().is_some_and(|disk| disk.homes.iter().enumerate().any(|(who, home)| who != *home))
+        {
+            journal.saw(Sight::Shared);
+        }
         let hopeless = plan.jobs.iter().map(|_| Rc::default()).collect();
         let mut run = Self {
             plan: Rc::new(plan),

@@ -26,6 +26,8 @@ pub enum Purpose {
     Blocking,
     /// Whether what is on disks is merged.
     Merging,
+    /// Who shares directories with whom, and what goes wrong when something is found there.
+    Housing,
 }
 
 impl Seed {

@@ -104,6 +104,21 @@ fn a_file_that_is_removed_before_it_is_merged_is_found() {
 }
 
 #[test]
+fn a_file_that_could_not_be_read_and_is_removed_is_found() {
+    is_caught(Defect::RemoveUnread);
+}
+
+#[test]
+fn files_that_are_taken_from_the_living_are_found() {
+    is_caught(Defect::TakeFromTheLiving);
+}
+
+#[test]
+fn files_of_the_dead_that_nobody_removes_are_found() {
+    is_caught(Defect::LeaveTheDead);
+}
+
+#[test]
 fn memory_that_was_read_into_and_is_not_given_back_is_found() {
     is_caught(Defect::LeakReadMemory);
 }

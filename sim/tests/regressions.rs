@@ -111,7 +111,7 @@ fn plan_on_disk(kind: PartitionKind, subpartitions: u32, bytes_max: u64, memory_
     let settings =
         DiskSettings { sort_threads: 0, sort_bytes_max: 2 * FLOOR, boot: [0; 16], ..DiskSettings::default() };
     let drives = vec![Drive::with_directories(&[bytes_max]); 2];
-    plan.cluster.disk = Some(DiskPlan { settings, drives });
+    plan.cluster.disk = Some(DiskPlan { settings, drives, homes: vec![0, 1], leaves_the_dead: false });
     plan
 }
 

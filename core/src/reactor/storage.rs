@@ -26,6 +26,7 @@ pub(crate) use memory::ReadPools;
 use reading::Reads;
 pub(crate) use recovery::Recovered;
 use recovery::Recovery;
+pub use recovery::UnreadPartition;
 use stored::Stored;
 use writing::Writing;
 
@@ -112,7 +113,7 @@ impl Storage {
         let directories = Directories::new(capabilities);
         let reads = Reads::new(capabilities);
         let memory = ReadMemory::new(&settings.pools, &settings.mailbox);
-        let recovery = Recovery::new(capabilities.directories.len(), now.after(settings.disk.recover_timeout));
+        let recovery = Recovery::new(capabilities.directories.len(), settings.disk.recover_timeout, now);
         let mut storage = Self {
             settings,
             disk,
@@ -155,7 +156,7 @@ impl Storage {
         }
         self.completions = completions;
         self.queue.submit_waiting(&mut *self.disk);
-        self.recovery_timer();
+        busy |= self.recovery_timer();
         busy | self.issue_reads()
     }
 
@@ -193,8 +194,7 @@ impl Storage {
 
     /// A partition is not wanted any more.
     pub(super) fn release(&mut self, partition: PartitionId) {
-        self.recovery.forget(partition);
-        self.settings.recovered.remove(partition);
+        self.forget_recovered(partition);
         if let Some(writing) = self.writing.get(&partition) {
             let spill = Arc::clone(writing.spill());
             spill.conclude(Err("it was released".into()));
@@ -204,6 +204,7 @@ impl Storage {
 
     /// The worker stops: what is not finished goes, what is finished stays for its next life.
     pub(super) fn stop(&mut self) {
+        self.stop_recovery();
         for writing in self.writing.values() {
             writing.spill().conclude(Err("the worker stops".into()));
         }

@@ -98,6 +98,9 @@ impl ShuffleEnvironment {
         self.tokens.forget(job);
         let mut partitions = self.manager.of_job(job);
         partitions.retain(|partition| self.release_partition(*partition));
+        for unread in self.spilling.iter().flat_map(|spilling| spilling.recovered.unread_of_job(job)) {
+            self.mailbox.send(Command::Released(unread));
+        }
         partitions
     }
 

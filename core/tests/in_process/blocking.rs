@@ -378,6 +378,7 @@ fn what_nobody_claims_in_time_is_removed() {
     stage.settle();
     assert_eq!(stage.worker(0).occupied_partitions(), [partition(1), partition(2)]);
     stage.worker(0).claim(partition(2));
+    disk.pass(DiskSettings::default().recover_timeout);
     stage.pass(DiskSettings::default().recover_timeout);
     assert_eq!(stage.worker(0).occupied_partitions(), [partition(2)]);
     assert!(disk.files().iter().all(|(_, _, name)| name.contains("partition2-")), "{:?}", disk.files());

@@ -11,6 +11,7 @@ mod memory;
 mod merging;
 mod partitions;
 mod reading;
+mod recovering;
 mod resuming;
 mod shapes;
 mod stage;

@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     clock: Arc<AtomicU64>,
     workers: Vec<(ShuffleEnvironment, Option<Reactor>)>,
     master: ShuffleMaster,
+    /// How many workers were started again.
+    lives: u64,
 }
 
 /// What a gate gave, with records put together.
@@ -85,7 +87,7 @@ impl Stage {
         }
         let mut master = ShuffleMaster::new("in-process");
         master.register_job(&sluice_core::JobSpec { job: JobId(1), transport: None }).expect("the first job");
-        Self { clock, workers, master }
+        Self { clock, workers, master, lives: 0 }
     }
 
     pub(crate) fn worker(&self, index: usize) -> &ShuffleEnvironment {
@@ -115,7 +117,8 @@ impl Stage {
     /// A worker dies, and its node is started again: another life of it, with this index.
     pub(crate) fn restart(&mut self, index: usize, devices: impl Into<Devices>, config: EnvironmentConfig) {
         let (node, clock) = (NodeId(index as u64), Clock::Manual(Arc::clone(&self.clock)));
-        let config = EnvironmentConfig { node, incarnation: Incarnation(1000), clock, ..config };
+        self.lives += 1;
+        let config = EnvironmentConfig { node, incarnation: Incarnation(1000 + self.lives), clock, ..config };
         let worker = ShuffleEnvironment::start(config, devices, ReactorDrive::Caller).expect("a worker starts");
         self.workers[index] = (worker.environment, worker.reactor);
     }

@@ -27,7 +27,8 @@ pub(super) fn draw(random: &mut Random, jobs: &mut [JobPlan], cluster: &mut Clus
     }
     if jobs.iter().any(|job| job.kind.is_retained()) {
         let drives = cluster.workers.iter().map(|_| drive(random, bytes)).collect();
-        cluster.disk = Some(DiskPlan { settings: settings(random), drives });
+        let homes = (0..cluster.workers.len()).collect();
+        cluster.disk = Some(DiskPlan { settings: settings(random), drives, homes, leaves_the_dead: false });
     }
 }
 

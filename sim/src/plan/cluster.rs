@@ -49,6 +49,10 @@ pub struct DiskPlan {
     pub settings: DiskSettings,
     /// What they are like, by worker.
     pub drives: Vec<Drive>,
+    /// On whose disk each worker is: its own, or that of one before it.
+    pub homes: Vec<usize>,
+    /// Who is dead in the end, and has neighbours, does not come again: they have to remove what it has left.
+    pub leaves_the_dead: bool,
 }
 
 /// One worker.
@@ -189,7 +193,7 @@ impl fmt::Display for ClusterPlan {
                 path.queue_messages_max
             )?;
         }
-        let Some(DiskPlan { settings, drives }) = &self.disk else { return Ok(()) };
+        let Some(DiskPlan { settings, drives, homes, leaves_the_dead }) = &self.disk else { return Ok(()) };
         let DiskSettings { durability, compression, merge, sort_bytes_max, read_bytes_max, recover_timeout, .. } =
             settings;
         writeln!(
@@ -200,7 +204,13 @@ impl fmt::Display for ClusterPlan {
             read_bytes_max >> 10
         )?;
         for (index, drive) in drives.iter().enumerate() {
-            writeln!(f, "  worker {index}: {drive}")?;
+            match homes[index] {
+                home if home == index => writeln!(f, "  worker {index}: {drive}")?,
+                home => writeln!(f, "  worker {index}: on the disk of worker {home}")?,
+            }
+        }
+        if *leaves_the_dead {
+            writeln!(f, "  who is dead in the end is left to its neighbours")?;
         }
         Ok(())
     }

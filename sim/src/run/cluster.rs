@@ -133,6 +133,12 @@ impl Run {
         }
     }
 
+    /// The others on a worker's disk.
+    pub(super) fn housemates(&self, index: usize) -> Vec<usize> {
+        let homes = self.plan.cluster.disk.as_ref().map_or(&[][..], |disk| &disk.homes);
+        (0..homes.len()).filter(|other| *other != index && homes[*other] == homes[index]).collect()
+    }
+
     /// Everybody who lives is told that this life of a worker is over.
     pub(super) fn report(&mut self, index: usize, lives: u64) {
         self.journal.saw(Sight::Reported);

@@ -83,13 +83,22 @@ impl Run {
             if self.workers[worker].stops {
                 self.kill(worker, false, false);
             }
-            if self.workers[worker].life.is_none() {
+            if self.workers[worker].life.is_none() && !self.is_left_to_neighbours(worker) {
                 self.restart(worker);
             }
         }
-        if self.until(|run| run.workers.iter().all(|worker| worker.recovery.is_none())).is_none() {
+        if self
+            .until(|run| run.workers.iter().all(|worker| worker.life.is_none() || worker.recovery.is_none()))
+            .is_none()
+        {
             self.journal.fail(Rule::Recovery, "a worker does not come to the end of its recovery");
         }
+    }
+
+    /// Whether it does not come again, because somebody else removes what it has left.
+    fn is_left_to_neighbours(&self, worker: usize) -> bool {
+        let leaves = self.plan.cluster.disk.as_ref().is_some_and(|disk| disk.leaves_the_dead);
+        leaves && self.housemates(worker).into_iter().any(|mate| self.workers[mate].life.is_some())
     }
 
     fn stop(&mut self) {
@@ -119,7 +128,9 @@ impl Run {
     /// Goes on until this holds; `None` if it does not within every patience.
     fn until(&mut self, done: impl Fn(&Self) -> bool) -> Option<()> {
         let frozen = self.workers.iter().map(|worker| worker.frozen_until).max().unwrap_or(Time(0));
-        let patience = self.now.max(frozen).after(self.plan.patience() + Duration::from_secs(1));
+        let neighbours = self.plan.cluster.disk.as_ref().filter(|disk| disk.leaves_the_dead);
+        let sweeps = neighbours.map_or(Duration::ZERO, |disk| disk.settings.recover_timeout * 3);
+        let patience = self.now.max(frozen).after(self.plan.patience() + sweeps + Duration::from_secs(1));
         loop {
             if !self.moment() || self.journal.has_failed() {
                 return None;

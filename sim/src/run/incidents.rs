@@ -32,10 +32,19 @@ impl Run {
                 if let Some(after) = reported {
                     self.agenda.add(self.now.after(*after), Act::Report(*worker, self.workers[*worker].lives));
                 }
-                self.restarts.insert(*worker, restarts.is_some());
-                self.kill(*worker, *silently, *power);
-                if let Some(after) = restarts {
-                    self.agenda.add(self.now.after(*after), Act::Restart(*worker));
+                // Who is on the same disk is without power as well.
+                let housemates = if *power { self.housemates(*worker) } else { Vec::new() };
+                for mate in housemates.iter().copied().chain([*worker]) {
+                    if self.workers[mate].life.is_some() {
+                        self.restarts.insert(mate, restarts.is_some());
+                        self.kill(mate, *silently, *power && mate == *worker);
+                        if let Some(after) = restarts {
+                            self.agenda.add(self.now.after(*after), Act::Restart(mate));
+                        }
+                    }
+                }
+                for mate in housemates {
+                    self.workers[mate].lost_power = true;
                 }
             }
             Fault::Disk { worker, fault } => {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use sluice_core::{Durability, HeldPartition};
+use sluice_core::{Durability, HeldPartition, PartitionId};
 
 use super::Run;
 use crate::coverage::Sight;
@@ -63,6 +64,10 @@ impl Run {
             format!("worker {worker} has recovered {found:?}")
         });
         self.journal.saw(if found.is_empty() { Sight::NotRecovered } else { Sight::Recovered });
+        let life = self.workers[worker].life.as_ref();
+        if life.is_some_and(|life| !life.environment.unread_partitions().is_empty()) {
+            self.journal.saw(Sight::LeftAlone);
+        }
         let before = std::mem::take(&mut self.workers[worker].lost);
         for held in &found {
             self.must_be_whole(worker, held);
@@ -79,8 +84,16 @@ impl Run {
             self.journal.fail(Rule::Recovery, text);
         }
         for held in before.values() {
-            if !found.contains(held) && self.must_be_there(worker, held) {
+            if found.contains(held) {
+                continue;
+            }
+            if self.must_be_there(worker, held, &[Mishap::Full]) {
                 let text = format!("worker {worker} had finished {}, and does not find it", held.partition);
+                self.journal.fail(Rule::Recovery, text);
+            }
+            // What could not be read may be whole.
+            if self.must_be_there(worker, held, &[Mishap::Full, Mishap::Failed]) && !self.lies_there(worker, held) {
+                let text = format!("worker {worker} had finished {}, and its files are gone", held.partition);
                 self.journal.fail(Rule::Recovery, text);
             }
         }
@@ -108,19 +121,33 @@ impl Run {
         }
     }
 
+    /// Whether nobody's time can run out: a worker that stands still, or has many files on a slow disk, does not touch them in
+    /// time if the timeout is short.
+    fn is_patient(&self) -> bool {
+        let disk = self.plan.cluster.disk.as_ref();
+        disk.is_some_and(|disk| disk.settings.recover_timeout >= Duration::from_secs(3600))
+    }
+
     fn is_durable(&self) -> bool {
         self.plan.cluster.disk.as_ref().is_some_and(|disk| disk.settings.durability == Durability::OnFinish)
     }
 
+    /// Whether there is a file of a partition.
+    fn lies_there(&self, worker: usize, held: &HeldPartition) -> bool {
+        let PartitionId { job, partition, attempt } = held.partition;
+        let name = format!("job{job}-partition{partition}-attempt{attempt}-");
+        self.disks[worker].files().iter().any(|(path, _)| path.to_string_lossy().contains(&name))
+    }
+
     /// What a worker has told as finished is there after the death of its process; after a loss of power, if it was to be
-    /// durable.
-    fn must_be_there(&self, worker: usize, held: &HeldPartition) -> bool {
+    /// durable; and if the disk has done no more than this to it.
+    fn must_be_there(&self, worker: usize, held: &HeldPartition, harmless: &[Mishap]) -> bool {
         let job = self.plan.jobs.iter().position(|job| job.number == held.partition.job.0);
         let is_released = job.is_none_or(|job| self.released_jobs.contains(&job));
         let has_survived = self.is_durable() || !self.workers[worker].lost_power;
-        // A disk that was full has lost nothing.
-        let is_sound = self.disks[worker].happened().iter().all(|happened| happened.what == Mishap::Full);
-        !is_released && has_survived && is_sound
+        // A disk that was full has lost nothing, and one that could not be read perhaps nothing.
+        let is_sound = self.disks[worker].happened().iter().all(|happened| harmless.contains(&happened.what));
+        !is_released && has_survived && is_sound && self.is_patient()
     }
 }
 

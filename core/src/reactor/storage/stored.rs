@@ -88,8 +88,8 @@ impl Stored {
         Some(HeldPartition { partition: first.partition, kind, subpartitions: first.subpartitions, statistics })
     }
 
-    /// Where a part is, for errors.
-    fn parts(&self) -> impl Iterator<Item = &StoredPart> {
+    /// All its files.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &StoredPart> {
         self.sets.iter().flat_map(|set| &set.parts)
     }
 }
