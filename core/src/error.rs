@@ -111,6 +111,19 @@ pub enum ReadError {
     Stopped,
 }
 
+impl ReadError {
+    /// The partition of which something is lost or damaged where its worker keeps it. Nobody will read all of it any more:
+    /// its producer has to run again, which [`ShuffleMaster::partition_lost`](crate::ShuffleMaster::partition_lost) notes.
+    pub fn lost_partition(&self) -> Option<PartitionId> {
+        match self {
+            Self::Channel { partition, code: ReasonCode::PartitionLost | ReasonCode::CorruptBlock, .. } => {
+                Some(*partition)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a partition or gate could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

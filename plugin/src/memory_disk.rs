@@ -64,6 +64,11 @@ impl MemoryDisk {
         self.medium().set_back(time);
     }
 
+    /// A file is gone, as if somebody had removed it. What is open stays so.
+    pub fn remove(&self, directory: DirectoryId, owner: &FileOwner, name: &str) {
+        self.medium().remove_from_outside(directory, owner, name);
+    }
+
     /// The next so many reads of files with this in their name fail, as those of a bad sector.
     pub fn fail_reads(&self, name: &str, times: u32) {
         self.medium().fail_reads(name, times);

@@ -38,12 +38,14 @@ pub enum ReasonCode {
     UnknownSession,
     /// A consumer did not show the job's token.
     NotAuthorized,
+    /// The partition was finished, and some of its data cannot be read any more where it lay: its producer has to run again.
+    PartitionLost,
     /// A code of a later version.
     Other(u16),
 }
 
 impl ReasonCode {
-    const NAMED: [(ReasonCode, u16, &'static str); 16] = [
+    const NAMED: [(ReasonCode, u16, &'static str); 17] = [
         (ReasonCode::Shutdown, 1, "the peer shut down"),
         (ReasonCode::PartitionNotFound, 2, "the partition did not appear in time"),
         (ReasonCode::PartitionGone, 3, "the partition is released"),
@@ -60,6 +62,7 @@ impl ReasonCode {
         (ReasonCode::TooManyChannels, 14, "too many channels on the link"),
         (ReasonCode::UnknownSession, 15, "the peer does not know the session"),
         (ReasonCode::NotAuthorized, 16, "the consumer did not show the job's token"),
+        (ReasonCode::PartitionLost, 17, "the partition's data is lost"),
     ];
 
     /// The number on the wire.

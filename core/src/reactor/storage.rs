@@ -14,8 +14,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use sluice_plugin::{Disk, DiskCompletion, DiskDone, DiskError, DiskRequest, FileOwner, Wait};
-use sluice_protocol::{PartitionId, Time};
+use sluice_protocol::{PartitionId, ReasonCode, Time};
 
+use crate::block::Failure;
 use crate::disk_settings::DiskSettings;
 use crate::mailbox::Mailbox;
 use crate::partition::{PartitionManager, Spill};
@@ -217,6 +218,12 @@ impl Storage {
     pub(super) fn is_quiet(&self) -> bool {
         self.queue.purposes.is_empty()
     }
+}
+
+/// What a consumer is told of a finished partition of which something cannot be read: where, and that it is not the
+/// producer's fault but its data that is missing.
+fn lost(error: &DiskError) -> Failure {
+    Failure { code: ReasonCode::PartitionLost, text: text(error) }
 }
 
 /// An error as a task or a consumer is told.

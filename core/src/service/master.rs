@@ -109,7 +109,10 @@ impl ShuffleMaster {
         if known.is_some_and(|known| known.statistics().is_some()) {
             return Err(JobError::Finished(partition));
         }
-        if known.is_none_or(|known| (known.kind, &known.descriptor) != (kind, &descriptor)) {
+        let is_known = |known: &Entry| {
+            (known.kind, &known.descriptor, &known.progress) == (kind, &descriptor, &Progress::Producing)
+        };
+        if !known.is_some_and(is_known) {
             self.record(MasterEvent::PartitionRegistered { kind, descriptor: descriptor.clone() });
         }
         Ok(descriptor)
@@ -131,6 +134,9 @@ impl ShuffleMaster {
             let (bytes, records) = (statistics.bytes.len(), statistics.records.len());
             return Err(FinishError::Subpartitions { partition, subpartitions, bytes, records });
         }
+        if entry.progress == Progress::Lost {
+            return Err(FinishError::Lost(partition));
+        }
         match entry.statistics() {
             None => self.record(MasterEvent::PartitionFinished { partition, statistics }),
             Some(known) if *known != statistics => return Err(FinishError::Differs(partition)),
@@ -149,11 +155,11 @@ impl ShuffleMaster {
         self.state.entry(partition)?.statistics()
     }
 
-    /// The partitions of a job that are registered and not finished. After a restart of the master these are to be
+    /// The partitions of a job that are registered and not finished, or lost since. After a restart of the master these are to be
     /// looked after, and no others.
     pub fn to_produce(&self, job: JobId) -> Vec<PartitionId> {
         let entries = self.state.jobs.get(&job).into_iter().flat_map(BTreeMap::values);
-        entries.filter(|entry| entry.progress == Progress::Producing).map(id).collect()
+        entries.filter(|entry| entry.statistics().is_none()).map(id).collect()
     }
 
     /// Where a partition is and what it has.
@@ -164,8 +170,24 @@ impl ShuffleMaster {
         let entry = self.state.entry(partition).ok_or(DescriptorError::Unknown(partition))?;
         match entry.progress {
             Progress::Away(_) => Err(DescriptorError::Away { partition, node: entry.descriptor.producer.node }),
+            Progress::Lost => Err(DescriptorError::Lost(partition)),
             Progress::Producing | Progress::Held(_) => Ok(&entry.descriptor),
         }
+    }
+
+    /// A consumer has found that data of a finished partition is lost or damaged
+    /// ([`ReadError::lost_partition`](crate::ReadError::lost_partition)), where this descriptor says. It has to be produced
+    /// again: as another attempt, or, once its worker has released what there is of it, registered anew. False if that is known, or
+    /// the partition is somewhere else by now.
+    pub fn partition_lost(&mut self, read: &ShuffleDescriptor) -> bool {
+        let known = self.state.entry(read.partition);
+        let is_there = known.is_some_and(|entry| {
+            entry.kind.is_retained() && entry.statistics().is_some() && entry.descriptor.producer == read.producer
+        });
+        if is_there {
+            self.record(MasterEvent::PartitionLost(read.partition));
+        }
+        is_there
     }
 
     /// Forgets a partition. True if it was known.

@@ -1,13 +1,14 @@
-//! What earlier lives of a worker have left: how long it stays, and what becomes of files that cannot be read.
+//! What earlier lives of a worker have left: how long it stays, and what becomes of files that cannot be read. And files of
+//! finished partitions that somebody removes, shortens or alters.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sluice_core::{Devices, DiskSettings, EnvironmentConfig, HeldPartition, PartitionKind};
+use sluice_core::{Devices, DiskSettings, EnvironmentConfig, HeldPartition, PartitionKind, ReadError, ReasonCode};
 use sluice_plugin::{DirectoryId, FileOwner, MemoryDisk};
 
-use crate::stage::{Seen, Stage, config, partition, record};
+use crate::stage::{PLACES, Seen, Stage, config, partition, record};
 
 const TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -251,4 +252,65 @@ fn what_was_read_and_is_damaged_goes() {
     disk.overwrite(directory, &owner, &name, &bytes);
     assert_eq!(restart(&mut stage, &disk), []);
     assert_eq!((disk.files(), stage.worker(0).unread_partitions()), (vec![], vec![]));
+}
+
+/// Reads the first partition after something was done to its file, by gates here and elsewhere: what they are told.
+fn told_after(harm: impl Fn(&MemoryDisk, DirectoryId, &FileOwner, &str)) -> Vec<(ReasonCode, String)> {
+    let told = PLACES.map(|place| {
+        let disk = MemoryDisk::new();
+        let mut stage = Stage::on(devices(&disk), 2, |_| disk_config());
+        write(&mut stage, 1);
+        let (directory, owner, name) = disk.files().remove(0);
+        harm(&disk, directory, &owner, &name);
+        let mut gate = stage.gate(place, &[(0, 1, 0)]);
+        let error = stage.failure(&mut gate);
+        assert_eq!(error.lost_partition(), Some(partition(1)), "{error}");
+        let ReadError::Channel { code, text, .. } = error else { panic!("{error}") };
+        assert!(text.contains(&name) && text.contains(&owner.0), "where it lay: {text}");
+        (code, text)
+    });
+    told.to_vec()
+}
+
+/// Its consumers were told that the producer had failed, which had done its work.
+#[test]
+fn a_file_that_somebody_has_removed_is_told_as_lost() {
+    for (code, text) in told_after(|disk, directory, owner, name| disk.remove(directory, owner, name)) {
+        assert_eq!(code, ReasonCode::PartitionLost);
+        assert!(text.starts_with("open "), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_has_shortened_is_told_as_lost_with_the_place() {
+    let cut = |disk: &MemoryDisk, directory, owner: &FileOwner, name: &str| {
+        disk.overwrite(directory, owner, name, &[0; 8192]);
+    };
+    for (code, text) in told_after(cut) {
+        assert_eq!(code, ReasonCode::PartitionLost);
+        // The directory, which is read first.
+        assert!(text.starts_with("read ") && text.ends_with(" at 8192: unexpected end of file"), "{text}");
+    }
+}
+
+#[test]
+fn a_bit_that_somebody_has_altered_is_told_with_what_was_found_and_expected() {
+    let flip = |disk: &MemoryDisk, directory, owner: &FileOwner, name: &str| {
+        let mut bytes = disk.contents(directory, owner, name).expect("it is there");
+        bytes[4096] ^= 1;
+        disk.overwrite(directory, owner, name, &bytes);
+    };
+    for (code, text) in told_after(flip) {
+        assert_eq!(code, ReasonCode::CorruptBlock);
+        assert!(text.contains("offset 0") && text.contains("checksum") && text.contains("expected"), "{text}");
+    }
+}
+
+/// What cannot be read now may be read later; so a consumer is told with the cause, and the file stays.
+#[test]
+fn a_read_that_fails_is_told_with_path_and_place() {
+    for (code, text) in told_after(|disk, _, _, name| disk.fail_reads(name, u32::MAX)) {
+        assert_eq!(code, ReasonCode::PartitionLost);
+        assert!(text.starts_with("read ") && text.contains(" at "), "{text}");
+    }
 }

@@ -72,7 +72,9 @@ fn a_state_that_no_master_can_have_is_refused() {
     assert_eq!(verdict(&[entry(1, 1, 0, away)], &[]), "fine");
     assert_eq!(verdict(&[entry(1, 0, 0, held)], &[]), "fine");
     assert_eq!(verdict(&[entry(1, 0, 0, away)], &[]), "no progress of such a partition", "pipelined");
-    assert_eq!(verdict(&[entry(1, 1, 0, &[3])], &[]), "no progress of such a partition");
+    assert_eq!(verdict(&[entry(1, 1, 0, &[3])], &[]), "fine");
+    assert_eq!(verdict(&[entry(1, 0, 0, &[3])], &[]), "no progress of such a partition", "pipelined");
+    assert_eq!(verdict(&[entry(1, 1, 0, &[4])], &[]), "no progress of such a partition");
     assert_eq!(verdict(&[entry(1, 3, 0, producing)], &[]), "no kind of partition");
     assert_eq!(verdict(&[entry(2, 1, 0, producing)], &[]), "a partition of another job");
     assert_eq!(verdict(&[entry(1, 1, 0, producing), entry(1, 2, 0, held)], &[]), "a partition that was there before");

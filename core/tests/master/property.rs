@@ -14,6 +14,7 @@ enum Step {
     Release(PartitionId),
     WorkerLost(u64, u64),
     GiveUp(u64),
+    Lost(PartitionId),
     Relearn(ProducerLocation, Vec<HeldPartition>),
     /// Appends to the log.
     Store,
@@ -58,6 +59,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any_partition().prop_map(Step::Release),
         2 => (0..2_u64, 1..4_u64).prop_map(|(node, life)| Step::WorkerLost(node, life)),
         1 => (0..2_u64).prop_map(Step::GiveUp),
+        2 => any_partition().prop_map(Step::Lost),
         3 => (any_location(), prop::collection::vec(any_held(), 0..4)).prop_map(|(l, h)| Step::Relearn(l, h)),
         3 => Just(Step::Store),
         2 => Just(Step::Snapshot),
@@ -105,6 +107,13 @@ impl Run {
             Step::GiveUp(node) => {
                 let lost = master.give_up_worker(NodeId(node));
                 assert!(lost.iter().all(|lost| !master.is_finished(*lost)));
+            }
+            Step::Lost(partition) => {
+                if let Ok(descriptor) = master.descriptor(partition).cloned()
+                    && master.partition_lost(&descriptor)
+                {
+                    assert!(!master.is_finished(partition) && master.to_produce(partition.job).contains(&partition));
+                }
             }
             Step::Relearn(location, held) => {
                 let relearned = master.relearn(&location, &held);

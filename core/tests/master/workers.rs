@@ -193,3 +193,53 @@ fn what_was_known_before_is_not_logged_again() {
     master.unregister_job(JobId(7));
     assert_eq!(master.take_events(), []);
 }
+
+/// A consumer has found a file of it removed, or damaged.
+#[test]
+fn what_is_lost_where_it_lay_has_to_be_produced_again() {
+    let mut master = master();
+    finished(&mut master, 0, 1);
+    let read = master.descriptor(partition(0)).unwrap().clone();
+    assert!(master.partition_lost(&read));
+    assert_eq!(master.to_produce(JobId(1)), [partition(0)]);
+    assert_eq!(master.descriptor(partition(0)), Err(DescriptorError::Lost(partition(0))));
+    assert!(!master.partition_lost(&read), "that is known");
+    // Its worker still believes that it holds it.
+    let held = |number| HeldPartition {
+        partition: partition(number),
+        kind: PartitionKind::SortMerge,
+        subpartitions: SUBPARTITIONS,
+        statistics: statistics(number),
+    };
+    assert_eq!(master.relearn(&at(1, 2), &[held(0)]), relearned(&[], &[0]));
+    assert_eq!(master.partition_finished(partition(0), statistics(0)), Err(FinishError::Lost(partition(0))));
+    // It is written once more, on the same worker or another one; who read the old one is late.
+    announce(&mut master, PartitionKind::SortMerge, 0, at(2, 1));
+    assert_eq!(master.to_produce(JobId(1)), [partition(0)]);
+    master.partition_finished(partition(0), statistics(0)).unwrap();
+    assert!(!master.partition_lost(&read) && master.is_finished(partition(0)));
+}
+
+#[test]
+fn what_is_lost_is_known_after_a_restart_of_the_master() {
+    for with_snapshot in [false, true] {
+        let mut master = ShuffleMaster::restore("tcp", None, &[]).unwrap().master;
+        master.register_job(&JobSpec { job: JobId(1), transport: None }).unwrap();
+        finished(&mut master, 0, 1);
+        let read = master.descriptor(partition(0)).unwrap().clone();
+        master.partition_lost(&read);
+        let snapshot = with_snapshot.then(|| master.snapshot());
+        let log = master.take_events();
+        let restored = ShuffleMaster::restore("tcp", snapshot.as_deref(), &log).unwrap().master;
+        assert_eq!((restored.to_produce(JobId(1)), &restored), (vec![partition(0)], &master));
+    }
+}
+
+#[test]
+fn what_is_pipelined_or_not_finished_is_not_lost_by_being_said_to_be() {
+    let mut master = master();
+    announce(&mut master, PartitionKind::SortMerge, 0, at(1, 1));
+    let read = master.descriptor(partition(0)).unwrap().clone();
+    assert!(!master.partition_lost(&read));
+    assert!(master.descriptor(partition(0)).is_ok());
+}

@@ -93,6 +93,12 @@ impl Medium {
 
     // ── From outside ────────────────────────────────────────────────────────────────────────────────────────────
 
+    pub(super) fn remove_from_outside(&mut self, directory: DirectoryId, owner: &FileOwner, name: &str) {
+        if let Some(content) = self.names(directory).remove(&(owner.clone(), name.to_owned())) {
+            self.forget_name(content);
+        }
+    }
+
     pub(super) fn fail_reads(&mut self, name: &str, times: u32) {
         self.failing = (name.to_owned(), times);
     }

@@ -130,6 +130,7 @@ fn explains(run: &Run, role: Role, consumer: usize, partition: PartitionId, code
                 || matches!(outcome, Some(Outcome::WriteFailed(_)))
                 || has_happened(run, producer, &[Mishap::Failed, Mishap::Full])
         }
+        ReasonCode::PartitionLost => has_happened(run, producer, &[Mishap::Failed, Mishap::Lost]),
         ReasonCode::CorruptBlock => has_happened(run, producer, &[Mishap::Altered]),
         ReasonCode::PartitionGone => released || stops,
         ReasonCode::PartitionNotFound => {

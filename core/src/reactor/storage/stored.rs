@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use sluice_plugin::{DirectoryId, DiskDone, DiskError, DiskRequest, FileId};
 use sluice_protocol::defect::{self, Defect};
-use sluice_protocol::{PartitionId, ReasonCode, SubpartitionIndex, Time};
+use sluice_protocol::{PartitionId, SubpartitionIndex, Time};
 
 use super::reading::Reading;
-use super::{Purpose, Storage, text};
-use crate::block::Failure;
+use super::{Purpose, Storage, lost};
 use crate::partition::{BlockLog, HeldPartition, PartitionKind, PartitionStatistics, ReaderId};
 use crate::spill::{Footer, Layout};
 
@@ -134,8 +133,7 @@ impl Storage {
                 let of_set = stored.readers.iter().filter(|(_, reading)| reading.set == name.set);
                 let readers: Vec<_> = of_set.map(|(reader, _)| *reader).collect();
                 for reader in readers {
-                    let failure = Failure { code: ReasonCode::ProducerFailed, text: text(&error) };
-                    self.fail_reader(id, reader, failure);
+                    self.fail_reader(id, reader, lost(&error));
                 }
             }
         }

@@ -20,6 +20,9 @@ pub enum DescriptorError {
         /// Who held it last.
         node: NodeId,
     },
+    /// It was finished, and its data is lost. It can be read when it is produced again.
+    #[error("the data of {0} is lost: it has to be produced again")]
+    Lost(PartitionId),
 }
 
 /// Why a partition cannot be noted as finished. Nothing has changed.
@@ -44,6 +47,9 @@ pub enum FinishError {
     /// An attempt writes one output.
     #[error("{0} is finished already, with other statistics")]
     Differs(PartitionId),
+    /// What was written is lost, and nobody has registered it to be written again: its worker should release it.
+    #[error("the data of {0} is lost: its worker should release it")]
+    Lost(PartitionId),
 }
 
 /// What the bytes are that a master is restored from.

@@ -33,6 +33,8 @@ pub(super) enum MasterEvent {
     },
     /// Nobody waits any longer for what is away with this worker.
     WorkerGivenUp(NodeId),
+    /// A finished one cannot be read any more.
+    PartitionLost(PartitionId),
 }
 
 impl MasterEvent {
@@ -77,6 +79,10 @@ impl MasterEvent {
                 out.put_u8(8);
                 out.put_u64(node.0);
             }
+            Self::PartitionLost(partition) => {
+                out.put_u8(9);
+                out.put_partition(*partition);
+            }
         }
     }
 
@@ -94,6 +100,7 @@ impl MasterEvent {
             6 => Self::PartitionRelearned { partition: fields.partition()?, producer: fields.location()? },
             7 => Self::WorkerLost { node: NodeId(fields.u64()?), incarnation: Incarnation(fields.u64()?) },
             8 => Self::WorkerGivenUp(NodeId(fields.u64()?)),
+            9 => Self::PartitionLost(fields.partition()?),
             _ => return Err(fields.wrong("no kind of event")),
         })
     }

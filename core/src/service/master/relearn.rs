@@ -42,7 +42,9 @@ impl ShuffleMaster {
 
 /// Whether both mean the same output. An attempt writes only one, so what differs is not what consumers were promised.
 fn is_same(entry: &Entry, held: &HeldPartition) -> bool {
-    entry.kind == held.kind
+    // What is lost there is not found again by being told of: its files may be there, and damaged.
+    entry.progress != Progress::Lost
+        && entry.kind == held.kind
         && held.kind.is_retained()
         && entry.descriptor.subpartitions == held.subpartitions
         && held.statistics.is_of(held.subpartitions)

@@ -35,6 +35,7 @@ fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
         Progress::Producing => 0,
         Progress::Held(_) => 1,
         Progress::Away(_) => 2,
+        Progress::Lost => 3,
     });
     if let Some(statistics) = entry.statistics() {
         out.put_statistics(statistics);
@@ -79,6 +80,7 @@ fn take_entry(fields: &mut Fields<'_>) -> Result<Entry, Malformed> {
         0 => Progress::Producing,
         1 => Progress::Held(fields.statistics()?),
         2 if kind.is_retained() => Progress::Away(fields.statistics()?),
+        3 if kind.is_retained() => Progress::Lost,
         _ => return Err(fields.wrong("no progress of such a partition")),
     };
     let entry = Entry { kind, descriptor: ShuffleDescriptor { partition, subpartitions, producer }, progress };

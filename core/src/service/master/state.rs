@@ -33,6 +33,8 @@ pub(super) enum Progress {
     Held(PartitionStatistics),
     /// It is finished, and the process that wrote it is gone: another life of its worker may bring it back.
     Away(PartitionStatistics),
+    /// It was finished, and its data is lost: it has to be produced again.
+    Lost,
 }
 
 /// An event that cannot have happened to this state.
@@ -42,7 +44,7 @@ pub(super) struct Misfit;
 impl Entry {
     pub(super) fn statistics(&self) -> Option<&PartitionStatistics> {
         match &self.progress {
-            Progress::Producing => None,
+            Progress::Producing | Progress::Lost => None,
             Progress::Held(statistics) | Progress::Away(statistics) => Some(statistics),
         }
     }
@@ -129,6 +131,11 @@ impl State {
                 entries.filter(|entry| entry.is_on(node, incarnation)).for_each(Entry::leave);
                 true
             }
+            MasterEvent::PartitionLost(partition) => self.entry_mut(partition).is_some_and(|entry| {
+                let outlives = entry.outlives();
+                entry.progress = Progress::Lost;
+                outlives
+            }),
             MasterEvent::WorkerGivenUp(node) => {
                 self.forget(|entry| entry.is_away_with(node));
                 true
@@ -140,7 +147,7 @@ impl State {
         let partition = descriptor.partition;
         let Some(partitions) = self.jobs.get_mut(&partition.job) else { return false };
         let before = partitions.insert(partition, Entry { kind, descriptor, progress: Progress::Producing });
-        before.is_none_or(|before| before.progress == Progress::Producing)
+        before.is_none_or(|before| before.statistics().is_none())
     }
 
     fn finish(&mut self, partition: PartitionId, statistics: PartitionStatistics) -> bool {

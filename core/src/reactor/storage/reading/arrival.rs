@@ -8,7 +8,7 @@ use sluice_protocol::ReasonCode;
 use sluice_protocol::defect::{self, Defect};
 
 use super::super::stored::Stored;
-use super::super::{Storage, text};
+use super::super::{Storage, lost};
 use super::reader::{Place, Section};
 use super::{Tag, UnderWay, Wanted, front};
 use crate::block::{Block, Event, Failure, Item};
@@ -63,7 +63,7 @@ impl Storage {
                 continue;
             }
             let outcome = match &result {
-                Err(error) => Err(Stop::Failed(Failure { code: ReasonCode::ProducerFailed, text: text(error) })),
+                Err(error) => Err(Stop::Failed(lost(error))),
                 Ok(_) => {
                     let from = (at - offset) as usize;
                     self.piece_arrived(&tag, buffer.slice(from..from + bytes as usize))
