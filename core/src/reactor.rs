@@ -320,6 +320,7 @@ impl Reactor {
                 entry.source.put_back_retained();
             }
         }
+        self.counters.disk.took_back();
         storage.take_back();
         true
     }

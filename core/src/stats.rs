@@ -1,6 +1,11 @@
 //! What a worker has done so far, in plain numbers.
 
+mod disk;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use disk::DiskCounters;
+pub use disk::DiskStatistics;
 
 /// Counted by the reactor, read by anybody.
 #[derive(Debug, Default)]
@@ -10,26 +15,10 @@ pub(crate) struct Counters {
     messages_sent: AtomicU64,
     links_lost: AtomicU64,
     links_resumed: AtomicU64,
-    disk_written: AtomicU64,
-    disk_read: AtomicU64,
+    pub(crate) disk: DiskCounters,
 }
 
 impl Counters {
-    pub(crate) fn disk_written(&self, bytes: u64) {
-        self.disk_written.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn disk_read(&self, bytes: u64) {
-        self.disk_read.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read_disk(&self) -> DiskStatistics {
-        DiskStatistics {
-            written_bytes: self.disk_written.load(Ordering::Relaxed),
-            read_bytes: self.disk_read.load(Ordering::Relaxed),
-        }
-    }
-
     pub(crate) fn sent(&self, bytes: u64) {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.messages_sent.fetch_add(1, Ordering::Relaxed);
@@ -71,13 +60,4 @@ pub struct Traffic {
     pub links_lost: u64,
     /// Links that took the place of lost ones.
     pub links_resumed: u64,
-}
-
-/// What a worker has moved to and from its disks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DiskStatistics {
-    /// Bytes of chunks that were written: blocks as they are stored, directories, padding.
-    pub written_bytes: u64,
-    /// Bytes that were read, those read along between two requests included.
-    pub read_bytes: u64,
 }

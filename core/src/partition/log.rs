@@ -15,6 +15,7 @@ use super::sorted::Spill;
 use super::statistics::PartitionStatistics;
 use crate::block::{Failure, Item};
 use crate::mailbox::{Command, Mailbox};
+use crate::stats::Counters;
 use crate::sync::lock;
 use reader::{Consumer, Notices, Reader, of};
 pub(crate) use reader::{ReaderId, Upcoming};
@@ -30,6 +31,8 @@ pub(crate) struct BlockLog {
     spill: OnceLock<Weak<Spill>>,
     /// Exact figures, once it is finished.
     statistics: OnceLock<PartitionStatistics>,
+    /// Where it is counted what consumers take, if it is on the disk.
+    counters: OnceLock<Arc<Counters>>,
 }
 
 struct State {
@@ -87,8 +90,8 @@ impl BlockLog {
             open: subpartitions as usize,
             queued_bytes: 0,
         };
-        let (spill, statistics) = (OnceLock::new(), OnceLock::new());
-        Self { id, kind, subpartitions, mailbox, state: Mutex::new(state), spill, statistics }
+        let (spill, statistics, counters) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { id, kind, subpartitions, mailbox, state: Mutex::new(state), spill, statistics, counters }
     }
 
     pub(crate) fn id(&self) -> PartitionId {
@@ -151,6 +154,11 @@ impl BlockLog {
         if !state.writer.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.writer = Some(waker.clone());
         }
+    }
+
+    /// From now on it is counted there what consumers take.
+    pub(crate) fn count_in(&self, counters: &Arc<Counters>) {
+        let _ = self.counters.set(Arc::clone(counters));
     }
 
     /// Where its producer's figures are until it is finished.

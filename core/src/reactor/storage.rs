@@ -60,6 +60,8 @@ pub(super) struct Storage {
     recovery: Recovery,
     /// Where this thread sorts: those that have something.
     to_sort: VecDeque<Arc<Spill>>,
+    /// Since when reading is short of memory, for who counts.
+    short_since: Option<Time>,
     now: Time,
 }
 
@@ -127,6 +129,7 @@ impl Storage {
             memory,
             recovery,
             to_sort: VecDeque::new(),
+            short_since: None,
             now,
         };
         storage.look_for_space();
@@ -135,6 +138,12 @@ impl Storage {
     }
 
     fn submit(&mut self, purpose: Purpose, request: DiskRequest) {
+        let bytes = request.bytes() as u64;
+        match &request {
+            DiskRequest::Read { .. } => self.settings.counters.disk.read_begins(bytes),
+            DiskRequest::Write { .. } => self.settings.counters.disk.write_begins(bytes),
+            _ => {}
+        }
         self.queue.submit(&mut *self.disk, purpose, request);
     }
 
@@ -158,7 +167,9 @@ impl Storage {
         self.completions = completions;
         self.queue.submit_waiting(&mut *self.disk);
         busy |= self.recovery_timer();
-        busy | self.issue_reads()
+        busy |= self.issue_reads();
+        self.count_memory_wait();
+        busy
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
@@ -177,7 +188,36 @@ impl Storage {
         self.to_sort.push_back(spill);
     }
 
+    fn count(&self, request: &DiskRequest, result: &Result<DiskDone, DiskError>) {
+        let counters = &self.settings.counters.disk;
+        match (request, result) {
+            (DiskRequest::Read { .. } | DiskRequest::Write { .. }, _) => counters.move_ends(),
+            (_, Ok(DiskDone::Opened { .. })) => counters.file_opened(),
+            (DiskRequest::Close { .. }, _) => counters.file_closed(),
+            _ => {}
+        }
+        if result.is_err() {
+            counters.request_failed();
+        }
+    }
+
+    /// Whether reading is short of memory, and since when.
+    fn count_memory_wait(&mut self) {
+        match (self.take_back_due().is_some(), self.short_since) {
+            (true, None) => {
+                self.settings.counters.disk.memory_wait_begins();
+                self.short_since = Some(self.now);
+            }
+            (false, Some(since)) => {
+                self.settings.counters.disk.memory_wait_ends(self.now.since(since));
+                self.short_since = None;
+            }
+            _ => {}
+        }
+    }
+
     fn completed(&mut self, DiskCompletion { token, request, result }: DiskCompletion) {
+        self.count(&request, &result);
         let purpose = self.queue.purposes.remove(&token).expect("the disk gives back what was submitted, once");
         match purpose {
             Purpose::Write(partition, step) => self.write_step(partition, step, request, result),

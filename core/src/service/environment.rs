@@ -120,7 +120,7 @@ impl ShuffleEnvironment {
 
     /// What went to and from the disks.
     pub fn disk_statistics(&self) -> DiskStatistics {
-        self.counters.read_disk()
+        self.counters.disk.read()
     }
 
     /// The partitions that this worker holds.

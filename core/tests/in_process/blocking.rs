@@ -434,3 +434,32 @@ fn hundreds_of_gates_at_once_get_all_of_theirs() {
         assert_eq!(left, 0, "at {place}");
     }
 }
+
+#[test]
+fn statistics_tell_what_the_disk_has_done_and_what_came_of_it() {
+    let disk = MemoryDisk::new();
+    let settings = DiskSettings { compression: Compression::Zstd, ..disk_config().disk };
+    let mut stage = stage(&disk, &EnvironmentConfig { disk: settings, ..disk_config() });
+    let mut writer = writer(&stage, PartitionKind::SortMerge, 1, 3);
+    let (records, targets) = records(9_000, 3);
+    write_all(&mut stage, &mut writer, &records, &targets);
+    finish(&mut stage, writer);
+    let bytes = stage.worker(0).partition_statistics(partition(1)).expect("it is here").bytes;
+    for (times, place) in (1..).zip(PLACES) {
+        let mut gate = stage.gate(place, &[(0, 1, 2)]);
+        assert_eq!(stage.seen(&mut gate), expected(&records, &targets, 2));
+        drop(gate);
+        stage.settle();
+        let statistics = stage.worker(0).disk_statistics();
+        assert_eq!(statistics.delivered_bytes, times * bytes[2]);
+    }
+    let statistics = stage.worker(0).disk_statistics();
+    assert_eq!(statistics.finished_raw_bytes, bytes.iter().sum::<u64>());
+    assert!(statistics.finished_stored_bytes < statistics.finished_raw_bytes, "{statistics:?}");
+    assert!(statistics.finished_stored_bytes < statistics.written_bytes, "with header, footer and trailer");
+    assert!(statistics.writes > 3 && statistics.reads > 3, "{statistics:?}");
+    assert_eq!((statistics.under_way, statistics.open_files, statistics.failures), (0, 0, 0));
+    assert!(statistics.under_way_max >= 1 && statistics.open_files_max >= 1, "{statistics:?}");
+    let amplification = statistics.read_bytes as f64 / statistics.delivered_bytes as f64;
+    assert_eq!(statistics.read_amplification(), Some(amplification));
+}

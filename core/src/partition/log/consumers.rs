@@ -38,6 +38,9 @@ impl BlockLog {
         if let Some(command) = tells {
             self.mailbox.send(command);
         }
+        if let (Some(counters), Some(Item::Block(block))) = (self.counters.get(), &popped.item) {
+            counters.disk.delivered(u64::from(block.bytes()));
+        }
         popped
     }
 
@@ -56,6 +59,9 @@ impl BlockLog {
             _ => 0,
         };
         let Some(entry) = of(&mut state.readers, reader) else { return };
+        if let Some(counters) = self.counters.get() {
+            counters.disk.given_back(u64::from(bytes));
+        }
         let events = entry.queue.iter().take_while(|item| matches!(item, Item::PriorityEvent { .. })).count();
         entry.queued_bytes += bytes;
         entry.queued_blocks += u32::from(bytes > 0);

@@ -190,7 +190,6 @@ impl Storage {
             }
             let Some((logical, request)) = merge.reads.pop_front() else { return };
             merge.reads_under_way += 1;
-            self.settings.counters.disk_read(request.bytes() as u64);
             self.submit_step(id, Step::MergeRead { logical }, request);
         }
     }

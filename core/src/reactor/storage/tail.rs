@@ -203,6 +203,10 @@ impl Storage {
         let spill = Arc::clone(writing.spill());
         let stored = Stored::new(Arc::clone(spill.log()), tail.stored);
         spill.log().finish(stored.held().map(|held| held.statistics).unwrap_or_default());
+        stored.log.count_in(&self.settings.counters);
+        let raw = stored.sets.iter().flat_map(|set| &set.footer.totals).map(|totals| totals.raw_bytes).sum();
+        let summaries = writing.summaries.iter().flatten();
+        self.settings.counters.disk.finished(raw, summaries.map(|summary| summary.stored_bytes).sum());
         self.stored.insert(id, stored);
         spill.conclude(Ok(()));
         // It may have been released while the last step was under way.

@@ -275,7 +275,6 @@ impl Storage {
         let Some(writing) = self.writing.get_mut(&id) else { return };
         writing.chunks_under_way += 1;
         writing.sets[set as usize].parts[usize::from(part)].under_way += 1;
-        self.settings.counters.disk_written(bytes as u64);
         let request = DiskRequest::Write { file, offset: physical, from: vec![memory.slice(..bytes)] };
         self.submit_step(id, Step::Chunk { set, part, logical, bytes, memory, is_reserve }, request);
     }

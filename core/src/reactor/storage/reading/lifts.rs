@@ -197,7 +197,6 @@ impl Storage {
             stored.under_way += 1;
         }
         self.reads.lifts[index].under_way += 1;
-        self.settings.counters.disk_read(batch.bytes as u64);
         let request = DiskRequest::Read { file: FileId(batch.file), offset: batch.offset, into: vec![memory] };
         let read = UnderWay { partition, lift: index, offset: batch.offset, requests: batch.requests };
         self.submit(Purpose::Read(read), request);

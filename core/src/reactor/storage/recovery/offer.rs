@@ -112,6 +112,7 @@ impl Storage {
         }
         let mut directories: Vec<_> = sets.iter().flat_map(|set| &set.parts).map(|part| part.directory).collect();
         directories.dedup();
+        log.count_in(&self.settings.counters);
         let mut stored = Stored::new(log, sets);
         stored.claim_by = Some(self.recovery.ages.claim_by(self.now, age));
         if let Some(held) = stored.held() {
