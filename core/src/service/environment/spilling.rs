@@ -29,12 +29,15 @@ impl Spilling {
         let pool = |owner: &str, unit: SizeClass, floor_units: usize, bytes_max: usize| {
             memory.pool(PoolSpec { owner: owner.into(), unit, floor_units, bytes_max })
         };
-        // Reading ahead serves all consumers of the worker's partitions, and shares what is left equally with each gate
-        // and writer: so that it is not starved by many, a part of the memory is its own.
+        // Reading ahead serves all consumers of the worker's partitions: so that it is not starved by many gates and
+        // writers, a part of the memory is its own. It has no share of the rest, which is worth more to writers, whose
+        // regions are the larger for it, at a time when mostly nothing is read. In so little memory that the part is
+        // not even one request, it shares what is left equally with each of them.
         let own = (config.memory_bytes / READ_SHARE).min(config.disk.read_bytes_max) / SizeClass::MAX.bytes();
+        let most = if own == 0 { config.disk.read_bytes_max } else { own * SizeClass::MAX.bytes() };
         let floor = pool("reading from the disk", unit, 1, unit.bytes())?;
         let raw = pool("decompressing what was read", unit, 1, unit.bytes())?;
-        let elastic = pool("reading ahead from the disk", SizeClass::MAX, own, config.disk.read_bytes_max)?;
+        let elastic = pool("reading ahead from the disk", SizeClass::MAX, own, most)?;
         let bench = Bench::start(config.disk.sort_threads, &config.node.to_string(), mailbox)
             .map_err(|source| StartError::System { what: "starting a thread that sorts", source })?;
         Ok(Self { bench, pools: ReadPools { floor, raw, elastic }, recovered: Arc::default() })
