@@ -166,6 +166,7 @@ mod tests {
             let disk = plan.cluster.disk.as_ref().expect("plans with disks");
             let job = &plan.jobs[0];
             disk.settings.durability == durability
+                && disk.settings.recover_timeout >= Duration::from_secs(3600)
                 && job.kind.is_retained()
                 && job.producers[0].ending == Ending::Finish
         });
