@@ -106,6 +106,21 @@ fn what_nobody_claims_goes_in_time_however_short_the_lives_are() {
     assert_eq!((stage.worker(0).occupied_partitions(), disk.files()), (vec![], vec![]));
 }
 
+/// The machine was down for the night: what it has is not removed before anybody can have claimed it.
+#[test]
+fn who_was_away_for_longer_than_the_timeout_gives_time_to_claim_what_it_has() {
+    let disk = MemoryDisk::new();
+    let mut stage = stage_with(&disk, &[1, 2]);
+    kill(&mut stage);
+    disk.pass(100 * TIMEOUT);
+    assert_eq!(restart(&mut stage, &disk), [1, 2]);
+    pass(&mut stage, &disk, TIMEOUT / 10);
+    stage.worker(0).claim(partition(2));
+    assert_eq!(numbers(&disk), [1, 2]);
+    pass(&mut stage, &disk, TIMEOUT / 4);
+    assert_eq!(numbers(&disk), [2], "nobody wanted the first");
+}
+
 /// A worker held a partition for longer than the timeout, as its producer or because it was claimed or read. When it dies
 /// the next life has the whole timeout, but for what lies between two touches.
 #[test]

@@ -16,7 +16,7 @@ impl ShuffleEnvironment {
     /// The finished partitions that earlier lives of this worker have left in one of its directories; they are served
     /// again. Ready when all has been looked at, which begins by itself at the start. What nobody claims within
     /// `disk.recover_timeout`, by [`Self::claim`] or by reading it, is removed: counted from when a life that had written or
-    /// claimed it was alive last, however many have come and gone since.
+    /// claimed it was alive last, however many have come and gone since; but an eighth of it there is always.
     ///
     /// # Errors
     /// If the directory is none of the worker's.

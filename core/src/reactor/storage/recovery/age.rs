@@ -18,6 +18,8 @@ use crate::spill::PartName;
 
 /// What is wanted is touched so many times in `disk.recover_timeout`.
 const TOUCHES: u32 = 4;
+/// However long nobody was there: who begins to offer what it has found gives one part in so many of the timeout to claim it.
+const GRACE: u32 = 8;
 /// Neither looked at nor touched more often than this, whatever the timeout.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -49,9 +51,10 @@ impl Ages {
         }
     }
 
-    /// When who has been left alone for so long has to be claimed.
+    /// When who has been left alone for so long has to be claimed. What counts is how long it was left alone, but a worker
+    /// that was away for long is not back for nothing.
     pub(super) fn claim_by(&self, now: Time, age: Option<Duration>) -> Time {
-        now.after(self.left(age))
+        now.after(self.left(age).max(self.timeout / GRACE))
     }
 
     pub(super) fn due(&self) -> Option<Time> {
