@@ -15,6 +15,8 @@ use crate::spill::Codec;
 
 /// One part in so many of the memory is for reading ahead from the disk only, as far as it makes whole requests.
 const READ_SHARE: usize = 4;
+/// With fewer requests than these a disk and the readers' queues are not kept busy.
+const REQUESTS_MIN: usize = 4;
 
 /// What partitions that go to the disk share.
 pub(super) struct Spilling {
@@ -32,9 +34,9 @@ impl Spilling {
         // Reading ahead serves all consumers of the worker's partitions: so that it is not starved by many gates and
         // writers, a part of the memory is its own. It has no share of the rest, which is worth more to writers, whose
         // regions are the larger for it, at a time when mostly nothing is read. In so little memory that the part is
-        // not even one request, it shares what is left equally with each of them.
+        // only a few requests, it shares what is left equally with each of them.
         let own = (config.memory_bytes / READ_SHARE).min(config.disk.read_bytes_max) / SizeClass::MAX.bytes();
-        let most = if own == 0 { config.disk.read_bytes_max } else { own * SizeClass::MAX.bytes() };
+        let most = if own < REQUESTS_MIN { config.disk.read_bytes_max } else { own * SizeClass::MAX.bytes() };
         let floor = pool("reading from the disk", unit, 1, unit.bytes())?;
         let raw = pool("decompressing what was read", unit, 1, unit.bytes())?;
         let elastic = pool("reading ahead from the disk", SizeClass::MAX, own, most)?;
