@@ -14,8 +14,11 @@ use crate::reactor::{ReadPools, Recovered};
 use crate::spill::Codec;
 
 /// One part in so many of the memory is for reading ahead from the disk only, as far as it makes whole requests.
-const READ_SHARE: usize = 4;
-/// With fewer requests than these a disk and the readers' queues are not kept busy.
+const READ_SHARE: usize = 8;
+/// And of the rest at most as much again: it is worth more to writers, whose regions are the larger for it, at a time when
+/// mostly nothing is read.
+const READ_SHARE_MOST: usize = READ_SHARE / 2;
+/// With fewer requests than these a disk and the readers' queues are not kept busy, so there is no such bound.
 const REQUESTS_MIN: usize = 4;
 
 /// What partitions that go to the disk share.
@@ -31,12 +34,15 @@ impl Spilling {
         let pool = |owner: &str, unit: SizeClass, floor_units: usize, bytes_max: usize| {
             memory.pool(PoolSpec { owner: owner.into(), unit, floor_units, bytes_max })
         };
-        // Reading ahead serves all consumers of the worker's partitions: so that it is not starved by many gates and
-        // writers, a part of the memory is its own. It has no share of the rest, which is worth more to writers, whose
-        // regions are the larger for it, at a time when mostly nothing is read. In so little memory that the part is
-        // only a few requests, it shares what is left equally with each of them.
-        let own = (config.memory_bytes / READ_SHARE).min(config.disk.read_bytes_max) / SizeClass::MAX.bytes();
-        let most = if own < REQUESTS_MIN { config.disk.read_bytes_max } else { own * SizeClass::MAX.bytes() };
+        // Reading ahead serves all consumers of the worker's partitions, and shares what is left equally with each gate
+        // and writer: so that it is not starved by many, a part of the memory is its own.
+        let requests =
+            |share: usize| (config.memory_bytes / share).min(config.disk.read_bytes_max) / SizeClass::MAX.bytes();
+        let own = requests(READ_SHARE);
+        let most = match own < REQUESTS_MIN {
+            true => config.disk.read_bytes_max,
+            false => requests(READ_SHARE_MOST) * SizeClass::MAX.bytes(),
+        };
         let floor = pool("reading from the disk", unit, 1, unit.bytes())?;
         let raw = pool("decompressing what was read", unit, 1, unit.bytes())?;
         let elastic = pool("reading ahead from the disk", SizeClass::MAX, own, most)?;
